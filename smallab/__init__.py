@@ -1,0 +1,27 @@
+"""smallab: run experiments in parallel, once each, and never lose a result."""
+
+from smallab.callbacks import CallbackManager
+from smallab.experiment_types.experiment import Experiment
+from smallab.observation import Failure, Observation, SpecificationFailed
+from smallab.reading import load_result, load_results, to_dataframe
+from smallab.runner.runner import BatchResult, ExperimentRunner
+from smallab.specification import SpecificationError, specification_hash
+from smallab.specification_generator import MultiComputerGenerator, SpecificationGenerator
+
+__all__ = [
+    "BatchResult",
+    "CallbackManager",
+    "Experiment",
+    "ExperimentRunner",
+    "Failure",
+    "MultiComputerGenerator",
+    "Observation",
+    "SpecificationError",
+    "SpecificationFailed",
+    "SpecificationGenerator",
+    "load_result",
+    "load_results",
+    "specification_hash",
+    "to_dataframe",
+]
+__version__ = "3.0.0"

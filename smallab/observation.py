@@ -1,0 +1,85 @@
+"""The one record that travels, is saved, and is read back, and what is kept of an exception."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from smallab.specification import Specification
+
+
+class SpecificationFailed(RuntimeError):
+    """Stands in for an exception that could not leave the process where it was raised.
+
+    Its message holds the original's type, message and traceback; ``failure`` holds them as a `Failure`.
+    """
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure)
+        self.failure = failure
+
+    def __str__(self) -> str:
+        return f"{self.failure.type}: {self.failure.message}\n\n{self.failure.traceback}"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a specification failed, as data.
+
+    Attributes
+    ----------
+    type
+        The exception's class, with its module: ``ValueError``, ``torch.cuda.OutOfMemoryError``.
+    message
+        ``str(exception)``.
+    traceback
+        The traceback as Python prints it, from the experiment's own code on.
+    """
+
+    type: str
+    message: str
+    traceback: str = field(default="", repr=False)
+
+    @classmethod
+    def of(cls, exception: BaseException) -> Failure:
+        """Describe an exception."""
+        kind = type(exception)
+        name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        try:
+            return cls(name, str(exception), "".join(traceback.format_exception(exception)))
+        except Exception as error:  # an exception whose own __str__ raises must not hide that it was raised
+            return cls(name, f"<its message cannot be had: {error!r}>", "".join(traceback.format_tb(exception.__traceback__)))
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One specification's outcome, as it stands on disk.
+
+    Attributes
+    ----------
+    id
+        The name of its folder: in a batch, the specification's hash.
+    specification
+        What ``main`` was passed.
+    result
+        What ``main`` returned; None where it failed.
+    failure
+        Why it failed (or why the saved result cannot be read); None where it did not.
+    metadata
+        Read from disk when first asked for: run_id, started and ended (ISO 8601, UTC), duration (seconds), host, …
+    """
+
+    id: str
+    specification: Specification
+    result: Any = None
+    failure: Failure | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        outcome = f"✗ {self.failure}" if self.failure else f"→ {self.result!r}"
+        return f"Observation({self.id}, {self.specification} {outcome})"

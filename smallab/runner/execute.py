@@ -1,0 +1,185 @@
+"""One specification to one record: all that a worker runs."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import os
+import pickle
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from types import TracebackType
+from typing import Any, Literal
+
+from smallab.experiment_types.experiment import Experiment
+from smallab.observation import Failure, SpecificationFailed
+from smallab.running import Running
+from smallab.specification import digest, parse
+from smallab.storage import HOST, Storage, dump_pickle, iso
+
+_log = logging.getLogger("smallab")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What comes back from a worker: small and plain, whatever the experiment returned or raised.
+
+    Attributes
+    ----------
+    text
+        The specification's canonical JSON.
+    status
+        "pending" where it was not run, because the batch was stopped.
+    failure
+        Why it failed.
+    exception
+        The exception, pickled, where it survives that.
+    """
+
+    text: str
+    status: Literal["completed", "failed", "pending"]
+    failure: Failure | None = None
+    exception: bytes | None = None
+
+    def error(self) -> BaseException:
+        """Return the exception that was raised, or a `SpecificationFailed` that stands in for it."""
+        assert self.failure is not None
+        if self.exception is None:
+            return SpecificationFailed(self.failure)
+        try:
+            error: BaseException = pickle.loads(self.exception)  # noqa: S301  # our own worker's
+        except Exception:  # noqa: BLE001  # its class is known there, but not here
+            return SpecificationFailed(self.failure)
+        error.add_note(f"In the worker:\n{self.failure.traceback}")
+        return error
+
+
+class Execution:
+    """Runs specifications, each on its own copy of the experiment, and saves what comes of it.
+
+    In threads it is shared. To another process only the names travel; the experiment is read there, once, from the
+    file that `publish` wrote.
+    """
+
+    def __init__(self, storage: Storage, experiment: Experiment) -> None:
+        self.storage = storage
+        self.experiment = experiment
+        self.stopped = threading.Event()
+        self.running: set[str] = set()
+        self._path = storage.experiment
+
+    def __reduce__(self) -> tuple[Callable[..., Execution], tuple[object, ...]]:
+        return _arrive, (os.path.dirname(self.storage.folder), self.storage.name, self.storage.run_id, self._path)
+
+    def publish(self) -> None:
+        """Write the experiment where workers in other processes find it."""
+        self.storage.write_experiment(_cloudpickle().dumps(self.experiment))
+
+    def __call__(self, text: str) -> Report:
+        """Run the specification with this canonical JSON."""
+        self.running.add(text)
+        try:
+            return Report(text, "pending") if self.stopped.is_set() else self._run(text)
+        finally:
+            self.running.discard(text)
+
+    def _run(self, text: str) -> Report:
+        id = digest(text)
+        started = time.time()
+        clock = time.perf_counter()
+        self.storage.tell("started", id, text, self._label(text))
+        try:
+            result = self._main(id, text)
+            record = dump_pickle({"specification": parse(text), "result": result})
+            self.storage.save(id, text, record, self._metadata(started, clock))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit too: one specification never stops the others
+            return self._failed(id, text, error, self._metadata(started, clock))
+        return Report(text, "completed")
+
+    def _label(self, text: str) -> str:
+        if type(self.experiment).get_name is Experiment.get_name:
+            return ""
+        return f'"label":{json.dumps(name_of(self.experiment, text))},'
+
+    def _main(self, id: str, text: str) -> Any:
+        experiment = copy.deepcopy(self.experiment)
+        running = experiment._running = Running(id, self.storage.log(id))
+        try:
+            return experiment.main(parse(text))
+        finally:
+            running.close()
+
+    def _metadata(self, started: float, clock: float) -> dict[str, Any]:
+        duration = time.perf_counter() - clock
+        return {
+            "run_id": self.storage.run_id,
+            "started": iso(started),
+            "ended": iso(started + duration),
+            "duration": duration,
+            "host": HOST,
+            "pid": os.getpid(),
+        }
+
+    def _failed(self, id: str, text: str, error: BaseException, metadata: dict[str, Any]) -> Report:
+        failure = Failure.of(error.with_traceback(_from_main_on(error.__traceback__)))
+        try:
+            self.storage.save_failure(id, text, failure, metadata)
+        except OSError as unsaved:  # a full disk: the runner hears of both
+            failure = Failure(failure.type, f"{failure.message} (and it could not be recorded: {unsaved})", failure.traceback)
+        return Report(text, "failed", failure, _portable(error))
+
+
+def _from_main_on(frames: TracebackType | None) -> TracebackType | None:
+    """Return a traceback without this module's own frames."""
+    inner = frames
+    while inner and inner.tb_frame.f_code.co_filename == __file__:
+        inner = inner.tb_next
+    return inner or frames
+
+
+def _portable(error: BaseException) -> bytes | None:
+    """Pickle an exception if it survives the way back."""
+    for dumps in (pickle.dumps, _cloudpickle().dumps):  # by name where that works, else with its class
+        try:
+            data: bytes = dumps(error.with_traceback(None))
+            if type(pickle.loads(data)).__qualname__ == type(error).__qualname__:  # noqa: S301  # made just now
+                return data
+        except Exception:  # noqa: S112  # whatever pickling raises: `Failure` holds what is to be known
+            continue
+    return None
+
+
+def name_of(experiment: Experiment, text: str) -> str:
+    """Return an experiment's label for a specification; its JSON where ``get_name`` raises."""
+    try:
+        return str(experiment.get_name(parse(text)))
+    except Exception:  # a label must not cost a result
+        _log.exception("get_name of %r raised", experiment)
+        return text
+
+
+def _cloudpickle() -> Any:
+    """Return the pickler that joblib itself ships tasks with: beside it since 1.6, inside it before."""
+    try:
+        import cloudpickle
+    except ImportError:
+        from joblib.externals import cloudpickle
+    return cloudpickle
+
+
+@lru_cache(maxsize=1)
+def _load_experiment(path: str) -> Experiment:
+    with open(path, "rb") as file:
+        experiment: Experiment = pickle.load(file)  # noqa: S301  # our own runner's
+    return experiment
+
+
+@lru_cache(maxsize=8)
+def _arrive(root: str, name: str, run_id: str, path: str) -> Execution:
+    return Execution(Storage(root, name, run_id), _load_experiment(path))
