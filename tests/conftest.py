@@ -1,0 +1,11 @@
+"""What every test has: a folder of its own for the batches it runs."""
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def batches_in_tmp_path(tmp_path, monkeypatch):
+    """No test, and no process that it starts, writes into the checkout."""
+    folder = tmp_path / "experiment_runs"
+    monkeypatch.setenv("SMALLAB_ROOT", str(folder))
+    return folder
