@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from smallab.journal import Journal
 from smallab.observation import Observation
 from smallab.specification import Specification, canonical
 from smallab.storage import Storage, root_folder
@@ -53,7 +54,7 @@ def load_results(
     ...     print(observation.specification["seed"], observation.result["number"])
     """
     storage = _storage(name, folder)
-    completed, failed = storage.state()
+    completed, failed = Journal(storage).state()
     if specifications is not None:
         wanted = dict.fromkeys(map(canonical, specifications))
         completed = {text: None for text in wanted if text in completed}

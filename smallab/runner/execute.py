@@ -19,7 +19,7 @@ from smallab.experiment_types.experiment import Experiment
 from smallab.observation import Failure, SpecificationFailed
 from smallab.running import Running
 from smallab.specification import digest, parse
-from smallab.storage import HOST, Storage, dump_pickle, iso
+from smallab.storage import HOST, Storage, dump_pickle, iso, replace
 
 _log = logging.getLogger("smallab")
 
@@ -70,14 +70,14 @@ class Execution:
         self.experiment = experiment
         self.stopped = threading.Event()
         self.running: set[str] = set()
-        self._path = storage.experiment
+        self._path = storage.own("experiment")
 
     def __reduce__(self) -> tuple[Callable[..., Execution], tuple[object, ...]]:
-        return _arrive, (os.path.dirname(self.storage.folder), self.storage.name, self.storage.run_id, self._path)
+        return _arrive, (self.storage.root, self.storage.name, self.storage.run_id, self._path)
 
     def publish(self) -> None:
         """Write the experiment where workers in other processes find it."""
-        self.storage.write_experiment(_cloudpickle().dumps(self.experiment))
+        replace(self._path, _cloudpickle().dumps(self.experiment))
 
     def __call__(self, text: str) -> Report:
         """Run the specification with this canonical JSON."""
@@ -109,7 +109,7 @@ class Execution:
 
     def _main(self, id: str, text: str) -> Any:
         experiment = copy.deepcopy(self.experiment)
-        running = experiment._running = Running(id, self.storage.log(id))
+        running = experiment._running = Running(id, f"{self.storage.folder_of(id)}/log.txt")
         try:
             return experiment.main(parse(text))
         finally:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from smallab.callbacks import CallbackManager, emit
 from smallab.experiment_types.experiment import Experiment
+from smallab.journal import Journal
 from smallab.observation import Failure
 from smallab.runner.execute import Execution, Report, name_of
 from smallab.specification import Specification, SpecificationError, canonical, digest, parse
@@ -155,18 +156,19 @@ class ExperimentRunner:
         """
         storage = Storage(root_folder(self._folder), name)
         texts, experiment = _texts(specifications), _copied(experiment)
-        storage.recover()
-        completed, _ = storage.state(mend=True)
+        journal = Journal(storage)
+        journal.recover()
+        completed, _ = journal.state(mend=True)
         skipped = [text for text in texts if text in completed] if continue_from_last_run else []
         pending = [text for text in texts if text not in completed] if continue_from_last_run else list(texts)
         _warn_of_missing(storage, skipped)
         if not pending:
             _log.info("%s: all %d specifications are completed already: %s", name, len(skipped), storage.folder)
             return BatchResult(storage, [], skipped, [])
-        with storage.living():
+        with journal.living():
             if not continue_from_last_run:
-                storage.fold(forgotten=[text for text in pending if text in completed])
-            batch = _Batch(Execution(storage, experiment), [self._functions, *self._callbacks], propagate_exceptions)
+                journal.fold(forgotten=[text for text in pending if text in completed])
+            batch = _Batch(journal, Execution(storage, experiment), [self._functions, *self._callbacks], propagate_exceptions)
             batch.run(pending, len(skipped), _parallel(num_parallel, backend), show_progress)
         return BatchResult(storage, batch.completed, skipped, batch.failed)
 
@@ -222,10 +224,10 @@ class ExperimentRunner:
 class _Batch:
     """The specifications of one call while they run: takes the reports, keeps the lists, tells the hooks."""
 
-    def __init__(self, execution: Execution, callbacks: list[CallbackManager], propagate: bool) -> None:
+    def __init__(self, journal: Journal, execution: Execution, callbacks: list[CallbackManager], propagate: bool) -> None:
         self.completed: list[str] = []
         self.failed: list[Report] = []
-        self._execution, self._storage = execution, execution.storage
+        self._journal, self._execution, self._storage = journal, execution, execution.storage
         self._callbacks, self._propagate = callbacks, propagate
         self._folded = (0, 0)
         self._fold_at = time.monotonic() + FOLD_SECONDS
@@ -293,7 +295,7 @@ class _Batch:
         started = time.monotonic()
         completed, failed = self._unfolded()
         with self._nothing_lost():
-            self._storage.fold(completed, failed)
+            self._journal.fold(completed, failed)
             self._folded = (len(self.completed), len(self.failed))
         self._fold_at = time.monotonic() + max(FOLD_SECONDS, (time.monotonic() - started) / FOLD_SHARE)
 
@@ -307,7 +309,7 @@ class _Batch:
 
     def _finish(self, record: dict[str, Any], interrupted: bool) -> None:
         with self._nothing_lost():
-            self._storage.finish(*self._unfolded(), interrupted=interrupted)
+            self._journal.finish(*self._unfolded(), interrupted=interrupted)
             self._storage.write_run(record | {"completed": len(self.completed), "failed": len(self.failed)})
 
     @contextmanager
@@ -317,6 +319,8 @@ class _Batch:
             yield
         except OSError as error:
             folder = self._storage.folder
+            if not os.path.isdir(folder):
+                raise FileNotFoundError(f"{folder} vanished while the batch ran, with the results in it") from error
             _log.error("%s: the lists of %s cannot be written now; the results are safe, run it again", error, folder)
 
     def _tell_end(self) -> None:
@@ -367,7 +371,7 @@ def _parallel(num_parallel: int | None, backend: Any) -> Any:
 
 
 def _warn_of_missing(storage: Storage, skipped: list[str]) -> None:
-    missing = storage.missing(skipped)
+    missing = [text for text in skipped if not os.path.exists(storage.result(digest(text)))]
     if missing:
         _log.warning(
             "%s: %d of %d specifications listed in completed.json have no result, and are skipped all the same; "

@@ -1,0 +1,270 @@
+"""The journal: what happened since completed.json was written, whoever died meanwhile.
+
+- Each process appends to a file of its own; readers merge them.
+- A run is alive while its runner touches its heartbeat, by the file system's own clock. A living run's files are
+  touched by nobody else; it folds into the lists what its workers reported. What a dead run left, the next one folds.
+- Only the holder of ``journal/lock`` writes the lists: an exclusive mkdir, which every file system has.
+- A journal is deleted after completed.json was read back with its entries in it. So what is in neither was taken out
+  by somebody, and stays out.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import threading
+import time
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from smallab.specification import canonical, digest
+from smallab.storage import HOST, Storage, Which, append, close_journals, entries, flush, mark, read_list, write
+
+_log = logging.getLogger("smallab")
+
+HEARTBEAT_SECONDS = 5.0
+GRACE_SECONDS = 120.0  # generous: a network file system may show a file's time a minute late
+
+
+def _process_gone(host: str, pid: int) -> bool:
+    """Tell whether a process is known to be gone: on this machine, and neither running nor asleep."""
+    if host != HOST or os.name == "nt":  # on Windows os.kill ends a process; there the heartbeat alone must do
+        return False
+    try:
+        os.kill(pid, 0)
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            return file.read().rpartition(")")[2].split()[0] in "ZX"  # killed, but not yet waited for
+    except ProcessLookupError:
+        return True
+    except OSError:  # another user's process, or no /proc (macOS)
+        return False
+
+
+def _clock(folder: str) -> float:
+    """Return the time by the file system's own clock, so that machines need not agree."""
+    probe = f"{folder}/{mark()}.tmp"
+    write(probe, b"")
+    now = os.stat(probe).st_mtime
+    os.unlink(probe)
+    return now
+
+
+def _gone(folder: str, entry: str, now: float) -> bool:
+    """Tell whether the writer of a file named ``[<run-id>.]<host>.<pid>.…`` is gone, or silent for too long."""
+    try:
+        silent = now - os.stat(f"{folder}/{entry}").st_mtime
+    except FileNotFoundError:
+        return False  # it has just ended in good order
+    owner = re.search(r"([^.]+)\.(\d+)\.[^.]+$", entry.removesuffix(".tmp"))
+    return silent > GRACE_SECONDS or (owner is not None and _process_gone(owner[1], int(owner[2])))
+
+
+def _sweep(folder: str, now: float) -> None:
+    """Remove what killed writers left half written in a folder."""
+    for entry in entries(folder):
+        if entry.endswith(".tmp") and _gone(folder, entry, now):
+            with suppress(FileNotFoundError):
+                os.unlink(f"{folder}/{entry}")
+
+
+def _events(path: str) -> Iterator[dict[str, Any]]:
+    """Yield a journal's events; a line that a kill or a full disk cut short is passed over."""
+    with suppress(FileNotFoundError), open(path, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            with suppress(ValueError):
+                event = json.loads(line)
+                if isinstance(event, dict) and "event" in event:
+                    yield event
+
+
+@contextmanager
+def _touched(path: str) -> Iterator[None]:
+    """Touch a file now and then, the sign that its owner is alive; remove it when the block ends."""
+    stop = threading.Event()
+
+    def touch() -> None:
+        while not stop.wait(HEARTBEAT_SECONDS):
+            with suppress(OSError):  # a share that is away for a moment; the grace is longer
+                os.utime(path)
+
+    threading.Thread(target=touch, name="smallab heartbeat", daemon=True).start()
+    try:
+        yield
+    finally:
+        stop.set()
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+class Journal:
+    """One batch's journals, of all runs, and what comes of them."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._folder = storage.journal
+
+    def _entries(self, runs: Collection[str] | None = None) -> list[str]:
+        """Return the files of some or all runs, the oldest run first."""
+        found = [entry for entry in entries(self._folder) if entry.endswith((".jsonl", ".heartbeat", ".experiment"))]
+        return [entry for entry in found if runs is None or entry.partition(".")[0] in runs]
+
+    def state(self, mend: bool = False) -> tuple[dict[str, None], dict[str, None]]:
+        """Return the completed and the failed specifications, as canonical JSON and in order.
+
+        An unreadable list is rebuilt from the folders: on disk too, if mend.
+        """
+        journaled = self._read(self._entries())  # before the lists: what is folded meanwhile is seen twice, not never
+        completed, failed = ({**self._listed(which, mend), **journaled[which]} for which in ("completed", "failed"))
+        return completed, {text: None for text in failed if text not in completed}
+
+    def _listed(self, which: Which, mend: bool) -> dict[str, None]:
+        path = self._storage.list_file(which)
+        try:
+            return read_list(path)
+        except ValueError as error:
+            if mend:
+                os.makedirs(self._folder, exist_ok=True)
+                with self._lock():
+                    return self._mended(which)
+            _log.warning("%s cannot be read (%s); the folders tell instead", path, error)
+            return self._storage.from_tree(which)
+
+    def _mended(self, which: Which) -> dict[str, None]:
+        """Return a list; put it aside and rebuild it from the folders where it cannot be read."""
+        path = self._storage.list_file(which)
+        try:
+            return read_list(path)
+        except ValueError as error:
+            aside = f"{path}.unreadable-{self._storage.run_id}"
+            os.replace(path, aside)
+            _log.warning("%s cannot be read (%s): moved to %s and rebuilt from the folders", path, error, aside)
+            texts = self._storage.from_tree(which)
+            self._storage.write_list(which, texts)
+            return texts
+
+    def _read(self, names: Iterable[str], check: bool = False) -> dict[str, dict[str, None]]:
+        """Return what journals say that was not folded yet; with check, only results whose file matches."""
+        seen: dict[str, dict[str, dict[str, Any]]] = {"started": {}, "completed": {}, "failed": {}}
+        folded: dict[str, set[str]] = {"completed": set(), "failed": set()}
+        for name in names:
+            for event in _events(f"{self._folder}/{name}"):
+                if event["event"] == "folded":
+                    folded["completed"].update(event["completed"])
+                    folded["failed"].update(event["failed"])
+                elif event["event"] in seen:
+                    seen[event["event"]][event["id"]] = event
+        for id in seen["started"].keys() - seen["completed"].keys() if check else ():
+            _sweep(self._storage.folder_of(id), _clock(self._folder))
+        return {
+            which: {
+                canonical(event["specification"]): None
+                for id, event in seen[which].items()
+                if id not in folded[which]
+                and (which == "failed" or not check or self._storage.whole(id, event["digest"]))
+            }
+            for which in folded
+        }
+
+    @contextmanager
+    def living(self) -> Iterator[None]:
+        """Make the batch's folders, and show that this run is alive until the block ends."""
+        os.makedirs(self._folder, exist_ok=True)
+        heartbeat = self._storage.own("heartbeat")
+        write(heartbeat, b"")
+        with _touched(heartbeat):
+            yield
+
+    def recover(self) -> None:
+        """Fold in what dead runs left behind."""
+        if self._entries() and (dead := self._dead()):
+            self.fold(read=dead, delete=dead)
+
+    def _dead(self) -> set[str]:
+        """Return the runs of which nobody is alive, neither the runner nor a worker that has just written."""
+        names, now = self._entries(), _clock(self._folder)
+        alive = {name.partition(".")[0] for name in names if not _gone(self._folder, name, now)}
+        return {name.partition(".")[0] for name in names} - alive
+
+    def finish(self, completed: Collection[str], failed: Collection[str], interrupted: bool) -> None:
+        """Fold in this run's last reports and delete its journals; where it was interrupted, read them first."""
+        close_journals(self._storage.run_id)
+        dead, own = self._dead(), {self._storage.run_id}
+        self.fold(completed, failed, read=dead | own if interrupted else dead, delete=dead | own)
+
+    def fold(
+        self,
+        completed: Collection[str] = (),
+        failed: Collection[str] = (),
+        forgotten: Collection[str] = (),
+        read: Collection[str] = (),
+        delete: Collection[str] = (),
+    ) -> None:
+        """Bring completed.json and failed.json up to date.
+
+        Parameters
+        ----------
+        completed, failed
+            What this run's workers reported.
+        forgotten
+            What is to run again: taken out of completed.json.
+        read, delete
+            Runs whose journals are read, and runs whose journals are deleted once both lists are safe.
+        """
+        storage = self._storage
+        if hasattr(os, "sync"):
+            os.sync()  # what is listed survives a power cut: once for all results, where fsync is once for each
+        else:
+            flush(storage.result(digest(text)) for text in completed)
+        with self._lock():
+            journaled = self._read(self._entries(read), check=True)
+            done = self._mended("completed") | journaled["completed"]
+            for text in forgotten:
+                done.pop(text, None)
+            done |= dict.fromkeys(completed)
+            broken = self._mended("failed") | journaled["failed"] | dict.fromkeys(failed)
+            storage.write_list("completed", done)
+            storage.write_list("failed", [text for text in broken if text not in done])
+            for entry in self._entries(delete):
+                with suppress(FileNotFoundError, PermissionError):  # Windows: a worker has it open; the next run's turn
+                    os.unlink(f"{self._folder}/{entry}")
+            for folder in (storage.folder, self._folder, f"{storage.folder}/runs") if read else ():
+                _sweep(folder, _clock(self._folder))
+        if storage.run_id not in delete and (completed or failed):
+            ids = {"completed": list(map(digest, completed)), "failed": list(map(digest, failed))}
+            append(storage.own("jsonl"), json.dumps({"event": "folded", **ids}))
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        lock, mine = f"{self._folder}/lock", mark()
+        while not self._take(lock, mine):
+            self._break(lock)
+            time.sleep(0.02)
+        try:
+            with _touched(f"{lock}/{mine}"):
+                yield
+        finally:
+            with suppress(OSError):
+                os.rmdir(lock)
+
+    def _take(self, lock: str, mine: str) -> bool:
+        with suppress(FileExistsError, FileNotFoundError):  # taken; or, while still empty, taken for an abandoned one
+            os.mkdir(lock)
+            write(f"{lock}/{mine}", b"")
+            if os.listdir(lock) == [mine]:
+                return True
+            os.unlink(f"{lock}/{mine}")
+        return False
+
+    def _break(self, lock: str) -> None:
+        """Take away a lock whose owner is gone; only one can, the one that unlinks the owner's file."""
+        now = _clock(self._folder)
+        with suppress(OSError):  # somebody was faster, or it was given back
+            owners = os.listdir(lock)
+            if owners and _gone(lock, owners[0], now):
+                os.unlink(f"{lock}/{owners[0]}")
+                os.rmdir(lock)
+            elif not owners and now - os.stat(lock).st_mtime > 2 * HEARTBEAT_SECONDS:  # killed before it was named
+                os.rmdir(lock)
