@@ -46,15 +46,13 @@ class CallbackManager:
         """Called at the end of a run in which at least one specification failed, with those that did."""
 
 
-def overrides(callback: CallbackManager, hook: str) -> bool:
-    """Tell whether a callback does anything at a hook (a subclass's method, or a function set on the instance)."""
-    return getattr(getattr(callback, hook), "__func__", None) is not getattr(CallbackManager, hook)
+_NO_OPS = [method for name, method in vars(CallbackManager).items() if name.startswith("on_")]
 
 
 def emit(callbacks: Iterable[CallbackManager], hook: str, arguments: Callable[[], tuple[object, ...]]) -> None:
-    """Call one hook of every callback that overrides it, each with arguments of its own; log what they raise."""
+    """Call one hook of every callback that has it, each with arguments of its own; log what they raise."""
     for callback in callbacks:
-        if overrides(callback, hook):
+        if getattr(getattr(callback, hook), "__func__", None) not in _NO_OPS:
             try:
                 getattr(callback, hook)(*arguments())
             except (Exception, SystemExit):  # a broken hook must not cost a result, nor change a status

@@ -26,6 +26,8 @@ from smallab.storage import HOST, Storage, Which, append, close_journals, entrie
 _log = logging.getLogger("smallab")
 
 HEARTBEAT_SECONDS = 5.0
+FOLD_SECONDS = 30.0
+FOLD_SHARE = 0.02  # of the time at the most: for a million specifications the lists take seconds to write
 GRACE_SECONDS = 120.0  # generous: a network file system may show a file's time a minute late
 
 
@@ -105,6 +107,8 @@ class Journal:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._folder = storage.journal
+        self._reported: dict[str, list[str]] = {"completed": [], "failed": []}  # and not yet folded
+        self._fold_at = time.monotonic() + FOLD_SECONDS
 
     def _entries(self, runs: Collection[str] | None = None) -> list[str]:
         """Return the files of some or all runs, the oldest run first."""
@@ -168,19 +172,11 @@ class Journal:
             for which in folded
         }
 
-    @contextmanager
-    def living(self) -> Iterator[None]:
-        """Make the batch's folders, and show that this run is alive until the block ends."""
-        os.makedirs(self._folder, exist_ok=True)
-        heartbeat = self._storage.own("heartbeat")
-        write(heartbeat, b"")
-        with _touched(heartbeat):
-            yield
-
-    def recover(self) -> None:
-        """Fold in what dead runs left behind."""
+    def recover(self) -> dict[str, None]:
+        """Fold in what dead runs left behind; return the completed specifications."""
         if self._entries() and (dead := self._dead()):
             self.fold(read=dead, delete=dead)
+        return self.state(mend=True)[0]
 
     def _dead(self) -> set[str]:
         """Return the runs of which nobody is alive, neither the runner nor a worker that has just written."""
@@ -188,11 +184,52 @@ class Journal:
         alive = {name.partition(".")[0] for name in names if not _gone(self._folder, name, now)}
         return {name.partition(".")[0] for name in names} - alive
 
-    def finish(self, completed: Collection[str], failed: Collection[str], interrupted: bool) -> None:
-        """Fold in this run's last reports and delete its journals; where it was interrupted, read them first."""
+    @contextmanager
+    def living(self, running: Collection[str]) -> Iterator[None]:
+        """Make the batch's folders and show that this run is alive until the block ends; then fold its journals.
+
+        Where threads are still running then (a second Ctrl-C), the journals are left for the next run to read.
+        """
+        os.makedirs(self._folder, exist_ok=True)
+        heartbeat = self._storage.own("heartbeat")
+        write(heartbeat, b"")
+        with _touched(heartbeat):
+            try:
+                yield
+            except BaseException:  # Ctrl-C, or trouble of joblib's own: keep what finished, then pass it on
+                if not running:
+                    self._finish({self._storage.run_id})
+                _log.warning("%s: stopped; what finished is saved, run it again to go on", self._storage.folder)
+                raise
+            self._finish(set())
+
+    def _finish(self, read: set[str]) -> None:
         close_journals(self._storage.run_id)
-        dead, own = self._dead(), {self._storage.run_id}
-        self.fold(completed, failed, read=dead | own if interrupted else dead, delete=dead | own)
+        with self._nothing_lost():
+            dead = self._dead()
+            self.fold(*self._reported.values(), read=dead | read, delete=dead | {self._storage.run_id})
+
+    def ended(self, text: str, status: str) -> None:
+        """Take a worker's report; now and then, fold."""
+        if status in self._reported:
+            self._reported[status].append(text)
+        if time.monotonic() > self._fold_at:
+            started = time.monotonic()
+            with self._nothing_lost():
+                self.fold(*self._reported.values())
+                self._reported = {"completed": [], "failed": []}
+            self._fold_at = time.monotonic() + max(FOLD_SECONDS, (time.monotonic() - started) / FOLD_SHARE)
+
+    @contextmanager
+    def _nothing_lost(self) -> Iterator[None]:
+        """Say that the lists cannot be written now: the results and the journals are, and the next run folds them."""
+        try:
+            yield
+        except OSError as error:
+            folder = self._storage.folder
+            if not os.path.isdir(folder):
+                raise FileNotFoundError(f"{folder} vanished while the batch ran, with the results in it") from error
+            _log.error("%s: the lists cannot be written (%s); the results are safe, run it again", folder, error)
 
     def fold(
         self,

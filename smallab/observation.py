@@ -80,6 +80,13 @@ class Observation:
     failure: Failure | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
+    @property
+    def value(self) -> Any:
+        """The result; raises `SpecificationFailed` where there is none."""
+        if self.failure:
+            raise SpecificationFailed(self.failure)
+        return self.result
+
     def __repr__(self) -> str:
         outcome = f"✗ {self.failure}" if self.failure else f"→ {self.result!r}"
         return f"Observation({self.id}, {self.specification} {outcome})"

@@ -18,7 +18,7 @@ class _LogFile(logging.FileHandler):
     """Writes one specification's log.txt; makes it, and its folder, only when there is something to write."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(path, encoding="utf-8", delay=True)
+        super().__init__(path, encoding="utf-8", delay=True, errors="backslashreplace")
         self.setLevel(logging.INFO)
         self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
 
@@ -57,6 +57,7 @@ class Running:
         logger = logging.getLogger(name)
         if logger.level != logging.INFO:
             logger.setLevel(logging.INFO)
+        logger.disabled = False  # logging.config disables what it does not know
         logger.addHandler(_LogFile(self._log_path))
         return logger
 

@@ -29,7 +29,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from smallab.observation import Failure, Observation
-from smallab.specification import SpecificationError, canonical, canonical_list, digest, parse
+from smallab.specification import SpecificationError, are_canonical, canonical, digest, parse
 
 Which = Literal["completed", "failed"]
 
@@ -196,14 +196,14 @@ def read_list(path: str) -> dict[str, None]:
     list of specifications (edited by hand, pretty-printed) is read as well. Raises ValueError for anything else.
     """
     texts: list[str] = []
-    with suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
-        regular = file.readline() == "[\n"
+    with suppress(FileNotFoundError), open(path, encoding="utf-8-sig") as file:
+        regular, closed = file.readline() == "[\n", False
         while regular and (lines := list(itertools.islice(file, _LINES_AT_ONCE))):
-            chunk = [line.rstrip(",\n") for line in lines if line != "]\n"]
-            joined = ",".join(chunk)
-            regular = canonical_list(json.loads(f"[{joined}]")) == joined
+            closed = lines[-1].strip() == "]"
+            chunk = [line.rstrip(",\n") for line in (lines[:-1] if closed else lines)]
+            regular = are_canonical(chunk)
             texts += chunk
-        if not regular:
+        if not (regular and closed):
             file.seek(0)
             content = json.load(file)
             if not isinstance(content, list):
@@ -223,7 +223,7 @@ class Metadata(UserDict[str, Any]):
         try:
             with open(self.path, encoding="utf-8") as file:
                 return dict(json.load(file))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:
             _log.warning("%s cannot be read: %s", self.path, error)
             return {}
 
@@ -323,8 +323,8 @@ class Storage:
         """Return why a specification failed."""
         id = digest(text)
         details = Metadata(f"{self.folder_of(id)}/failure.json")
-        unknown = f"{details.path} cannot be read"
-        failure = Failure(*(str(details.pop(key, unknown)) for key in ("type", "message", "traceback")))
+        unknown = {"type": "unknown", "message": f"{details.path} cannot be read", "traceback": ""}
+        failure = Failure(**{key: str(details.pop(key, value)) for key, value in unknown.items()})
         return Observation(id, parse(text), None, failure, details)
 
     def write_list(self, which: Which, texts: Collection[str]) -> None:

@@ -32,6 +32,8 @@ class Report:
     ----------
     text
         The specification's canonical JSON.
+    label
+        What ``get_name`` calls it, else the same text.
     status
         "pending" where it was not run, because the batch was stopped.
     failure
@@ -41,6 +43,7 @@ class Report:
     """
 
     text: str
+    label: str
     status: Literal["completed", "failed", "pending"]
     failure: Failure | None = None
     exception: bytes | None = None
@@ -72,6 +75,15 @@ class Execution:
         self.running: set[str] = set()
         self._path = storage.own("experiment")
 
+    def __enter__(self) -> None:
+        """Nothing to prepare: what is of interest is how it ends."""
+
+    def __exit__(self, *exception: object) -> None:
+        """Start nothing more; wait for what runs in this process's threads (a second Ctrl-C does not)."""
+        self.stopped.set()
+        while self.running:
+            time.sleep(0.02)
+
     def __reduce__(self) -> tuple[Callable[..., Execution], tuple[object, ...]]:
         return _arrive, (self.storage.root, self.storage.name, self.storage.run_id, self._path)
 
@@ -83,7 +95,7 @@ class Execution:
         """Run the specification with this canonical JSON."""
         self.running.add(text)
         try:
-            return Report(text, "pending") if self.stopped.is_set() else self._run(text)
+            return Report(text, text, "pending") if self.stopped.is_set() else self._run(text)
         finally:
             self.running.discard(text)
 
@@ -91,7 +103,8 @@ class Execution:
         id = digest(text)
         started = time.time()
         clock = time.perf_counter()
-        self.storage.tell("started", id, text, self._label(text))
+        label = name_of(self.experiment, text)
+        self.storage.tell("started", id, text, f'"label":{json.dumps(label)},' if label is not text else "")
         try:
             result = self._main(id, text)
             record = dump_pickle({"specification": parse(text), "result": result})
@@ -99,17 +112,13 @@ class Execution:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit too: one specification never stops the others
-            return self._failed(id, text, error, self._metadata(started, clock))
-        return Report(text, "completed")
-
-    def _label(self, text: str) -> str:
-        if type(self.experiment).get_name is Experiment.get_name:
-            return ""
-        return f'"label":{json.dumps(name_of(self.experiment, text))},'
+            return self._failed(id, text, label, error, self._metadata(started, clock))
+        return Report(text, label, "completed")
 
     def _main(self, id: str, text: str) -> Any:
         experiment = copy.deepcopy(self.experiment)
-        running = experiment._running = Running(id, f"{self.storage.folder_of(id)}/log.txt")
+        running = Running(id, f"{self.storage.folder_of(id)}/log.txt")
+        object.__setattr__(experiment, "_running", running)  # a frozen dataclass is an experiment too
         try:
             return experiment.main(parse(text))
         finally:
@@ -126,13 +135,13 @@ class Execution:
             "pid": os.getpid(),
         }
 
-    def _failed(self, id: str, text: str, error: BaseException, metadata: dict[str, Any]) -> Report:
+    def _failed(self, id: str, text: str, label: str, error: BaseException, metadata: dict[str, Any]) -> Report:
         failure = Failure.of(error.with_traceback(_from_main_on(error.__traceback__)))
         try:
             self.storage.save_failure(id, text, failure, metadata)
         except OSError as unsaved:  # a full disk: the runner hears of both
             failure = Failure(failure.type, f"{failure.message} (and it could not be recorded: {unsaved})", failure.traceback)
-        return Report(text, "failed", failure, _portable(error))
+        return Report(text, label, "failed", failure, _portable(error))
 
 
 def _from_main_on(frames: TracebackType | None) -> TracebackType | None:
@@ -156,10 +165,12 @@ def _portable(error: BaseException) -> bytes | None:
 
 
 def name_of(experiment: Experiment, text: str) -> str:
-    """Return an experiment's label for a specification; its JSON where ``get_name`` raises."""
+    """Return what an experiment's ``get_name`` calls a specification; its JSON where that is not overridden, or raises."""
+    if type(experiment).get_name is Experiment.get_name:
+        return text
     try:
         return str(experiment.get_name(parse(text)))
-    except Exception:  # a label must not cost a result
+    except (Exception, SystemExit):  # a label must not cost a result
         _log.exception("get_name of %r raised", experiment)
         return text
 

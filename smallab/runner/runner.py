@@ -3,77 +3,23 @@
 from __future__ import annotations
 
 import copy
-import html
 import itertools
 import logging
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from smallab.callbacks import CallbackManager, emit
 from smallab.experiment_types.experiment import Experiment
 from smallab.journal import Journal
-from smallab.observation import Failure
-from smallab.runner.execute import Execution, Report, name_of
+from smallab.runner.batch_result import BatchResult
+from smallab.runner.execute import Execution, Report
 from smallab.specification import Specification, SpecificationError, canonical, digest, parse
 from smallab.storage import Storage, check_name, root_folder
 
-if TYPE_CHECKING:
-    import pandas
-
 _log = logging.getLogger("smallab")
-
-FOLD_SECONDS = 30.0
-FOLD_SHARE = 0.02  # of the time at the most: for a million specifications the lists take seconds to write
-
-
-class BatchResult:
-    """What one call of `ExperimentRunner.run` did; true when nothing failed."""
-
-    def __init__(self, storage: Storage, completed: Sequence[str], skipped: Sequence[str], failed: Sequence[Report]) -> None:
-        self._storage, self._completed, self._skipped, self._failed = storage, completed, skipped, failed
-
-    @cached_property
-    def completed(self) -> list[Specification]:
-        """The specifications that completed in this call."""
-        return list(map(parse, self._completed))
-
-    @cached_property
-    def skipped(self) -> list[Specification]:
-        """The specifications that had completed before."""
-        return list(map(parse, self._skipped))
-
-    @cached_property
-    def failed(self) -> list[tuple[Specification, Failure]]:
-        """The specifications that failed in this call, each with what happened."""
-        return [(parse(report.text), report.failure) for report in self._failed if report.failure]
-
-    def to_dataframe(self) -> pandas.DataFrame:
-        """Return this call's specifications, the skipped ones too, as `smallab.to_dataframe` does."""
-        from smallab.frames import frame
-
-        texts = [*self._skipped, *self._completed]
-        loaded = map(self._storage.load, texts)
-        return frame([*loaded, *(self._storage.load_failure(report.text) for report in self._failed)])
-
-    def __bool__(self) -> bool:
-        return not self._failed
-
-    def __repr__(self) -> str:
-        counts = f"{len(self._completed)} completed, {len(self._skipped)} skipped, {len(self._failed)} failed"
-        return f"BatchResult({self._storage.name!r}: {counts}; {self._storage.folder})"
-
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{html.escape(report.text)}</td><td>{html.escape(str(report.failure))}</td></tr>"
-            for report in self._failed[:10]
-        )
-        more = f"<p>… and {len(self._failed) - 10} more failures</p>" if len(self._failed) > 10 else ""
-        return f"<p>{html.escape(repr(self))}</p>" + (f"<table>{rows}</table>{more}" if rows else "")
 
 
 class ExperimentRunner:
@@ -157,20 +103,46 @@ class ExperimentRunner:
         storage = Storage(root_folder(self._folder), name)
         texts, experiment = _texts(specifications), _copied(experiment)
         journal = Journal(storage)
-        journal.recover()
-        completed, _ = journal.state(mend=True)
+        completed = journal.recover()
         skipped = [text for text in texts if text in completed] if continue_from_last_run else []
         pending = [text for text in texts if text not in completed] if continue_from_last_run else list(texts)
+        result = BatchResult(storage, skipped)
         _warn_of_missing(storage, skipped)
-        if not pending:
-            _log.info("%s: all %d specifications are completed already: %s", name, len(skipped), storage.folder)
-            return BatchResult(storage, [], skipped, [])
-        with journal.living():
-            if not continue_from_last_run:
-                journal.fold(forgotten=[text for text in pending if text in completed])
-            batch = _Batch(journal, Execution(storage, experiment), [self._functions, *self._callbacks], propagate_exceptions)
-            batch.run(pending, len(skipped), _parallel(num_parallel, backend), show_progress)
-        return BatchResult(storage, batch.completed, skipped, batch.failed)
+        _log.info("%s: %d to run, %d completed before; results in %s", name, len(pending), len(skipped), storage.folder)
+        if pending:
+            execution, parallel = Execution(storage, experiment), _parallel(num_parallel, backend)
+            with journal.living(execution.running), execution, _recorded(execution, result):
+                if not continue_from_last_run:
+                    journal.fold(forgotten=[text for text in pending if text in completed])
+                self._work(execution, journal, pending, parallel, result, show_progress, propagate_exceptions)
+            self._tell_end(result)
+        if result.failed and propagate_exceptions:
+            raise result.errors[0]
+        return result
+
+    def _work(
+        self,
+        execution: Execution,
+        journal: Journal,
+        pending: list[str],
+        parallel: Any,
+        result: BatchResult,
+        show_progress: bool,
+        propagate_exceptions: bool,
+    ) -> None:
+        """Run what is pending, and take each report as it comes: list it, tell the hooks, show it."""
+        from smallab.progress import progress
+
+        storage = execution.storage
+        self._emit("set_experiment_name", lambda: (storage.name,))
+        with progress(storage.name, len(pending), result.counts["skipped"], show_progress) as advance:
+            for report in _reports(execution, pending, parallel):
+                result.add(report)
+                journal.ended(report.text, report.status)
+                self._tell(report, storage, result.counts["failed"] == 1)
+                advance(report.status)
+                if report.failure and propagate_exceptions:
+                    execution.stopped.set()
 
     def get_save_directory(self, name: str) -> Path:
         """Return the absolute folder of a batch."""
@@ -186,11 +158,12 @@ class ExperimentRunner:
 
     def attach_callbacks(self, callbacks: Iterable[CallbackManager]) -> None:
         """Replace the list of hooks; an empty list takes all off."""
-        callbacks = list(callbacks)
-        for callback in callbacks:
+        if isinstance(callbacks, CallbackManager):
+            raise TypeError(f"attach_callbacks takes a list: [{callbacks!r}]")
+        self._callbacks = list(callbacks)
+        for callback in self._callbacks:
             if not isinstance(callback, CallbackManager):
-                raise TypeError(f"{callback!r} is not a CallbackManager; attach_callbacks takes a list of objects of one")
-        self._callbacks = callbacks
+                raise TypeError(f"{callback!r} is not an object of a subclass of CallbackManager")
 
     def on_specification_complete(self, function: Callable[[Specification, Any], object] | None) -> None:
         """Call ``function(specification, result)`` whenever a result was saved; None takes it off."""
@@ -212,6 +185,26 @@ class ExperimentRunner:
         """Call ``function(exceptions, failed specifications)`` at the end of a run, if any failed; None takes it off."""
         self._set("on_batch_failure", function)
 
+    def _emit(self, hook: str, arguments: Callable[[], tuple[object, ...]]) -> None:
+        emit([self._functions, *self._callbacks], hook, arguments)
+
+    def _tell(self, report: Report, storage: Storage, first_failure: bool) -> None:
+        text = report.text
+        if report.status == "completed":
+            self._emit("on_specification_complete", lambda: (parse(text), storage.load(text).value))
+        elif report.failure:
+            level = logging.ERROR if first_failure else logging.INFO  # the first is seen at once, the rest counted
+            _log.log(level, "%s failed; see %s\n%s", report.label, storage.folder_of(digest(text)), report.failure.traceback)
+            self._emit("on_specification_failure", lambda: (report.error(), parse(text)))
+
+    def _tell_end(self, result: BatchResult) -> None:
+        if result.counts["completed"]:
+            self._emit("on_batch_complete", lambda: (copy.deepcopy(result.completed),))
+        if result.failed:
+            specifications = [specification for specification, _ in result.failed]
+            self._emit("on_batch_failure", lambda: (result.errors, copy.deepcopy(specifications)))
+            _log.warning("%r: failed.json there lists those that failed, and why is in their failure.json", result)
+
     def _set(self, hook: str, function: Callable[..., object] | None) -> None:
         if function is None:
             vars(self._functions).pop(hook, None)
@@ -221,124 +214,33 @@ class ExperimentRunner:
             raise TypeError(f"{hook} takes a function, or None to take it off, not {function!r}")
 
 
-class _Batch:
-    """The specifications of one call while they run: takes the reports, keeps the lists, tells the hooks."""
+@contextmanager
+def _recorded(execution: Execution, result: BatchResult) -> Iterator[None]:
+    """Write the run's record when it starts, and again with what came of it when it ends."""
+    from smallab.environment import run_record
 
-    def __init__(self, journal: Journal, execution: Execution, callbacks: list[CallbackManager], propagate: bool) -> None:
-        self.completed: list[str] = []
-        self.failed: list[Report] = []
-        self._journal, self._execution, self._storage = journal, execution, execution.storage
-        self._callbacks, self._propagate = callbacks, propagate
-        self._folded = (0, 0)
-        self._fold_at = time.monotonic() + FOLD_SECONDS
+    record = run_record(execution.experiment)
+    execution.storage.write_run(record | result.counts)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # a full disk: the results have been reported, and the lists are next
+            execution.storage.write_run(record | result.counts)
 
-    def run(self, pending: list[str], skipped: int, parallel: Any, show_progress: bool) -> None:
-        """Run what is pending and return when all of it has ended."""
-        from smallab.environment import run_record
-        from smallab.progress import progress
 
-        name, folder = self._storage.name, self._storage.folder
-        _log.info("%s: %d to run, %d completed before; results in %s", name, len(pending), skipped, folder)
-        record = run_record(self._execution.experiment) | {"pending": len(pending), "skipped": skipped}
-        self._storage.write_run(record)
-        for callback in self._callbacks:
-            callback.set_experiment_name(name)
-        try:
-            with progress(name, len(pending), skipped, show_progress) as advance:
-                for report in self._reports(pending, parallel):
-                    self._take(report)
-                    advance(report.status)
-        except BaseException:  # Ctrl-C, or trouble of joblib's own: keep what finished, then pass it on
-            self._wait_for_threads()
-            self._finish(record, interrupted=True)
-            _log.warning("%s: stopped; what finished is saved in %s, run it again to go on", name, folder)
-            raise
-        self._finish(record, interrupted=False)
-        self._tell_end()
+def _reports(execution: Execution, pending: Iterable[str], parallel: Any) -> Iterator[Report]:
+    """Yield the workers' reports as they come."""
+    import joblib
 
-    def _reports(self, pending: list[str], parallel: Any) -> Iterator[Report]:
-        """Yield the workers' reports as they come."""
-        import joblib
-
-        if not getattr(parallel._backend, "supports_sharedmem", False):  # joblib has no public word for it
-            self._execution.publish()
-        task, stopped = joblib.delayed(self._execution), self._execution.stopped
-        yield from parallel(task(text) for text in itertools.takewhile(lambda _: not stopped.is_set(), pending))
-
-    def _take(self, report: Report) -> None:
-        if report.status == "completed":
-            self.completed.append(report.text)
-            emit(self._callbacks, "on_specification_complete", lambda: (parse(report.text), self._result(report.text)))
-        elif report.status == "failed":
-            self.failed.append(report)
-            self._log_failure(report)
-            emit(self._callbacks, "on_specification_failure", lambda: (report.error(), parse(report.text)))
-            if self._propagate:
-                self._execution.stopped.set()
-        if time.monotonic() > self._fold_at:
-            self._fold()
-
-    def _result(self, text: str) -> Any:
-        observation = self._storage.load(text)
-        if observation.failure:
-            raise RuntimeError(f"saved, but it cannot be read back: {observation.failure.message}")
-        return observation.result
-
-    def _log_failure(self, report: Report) -> None:
-        level = logging.ERROR if len(self.failed) == 1 else logging.INFO  # the first is seen at once, the rest counted
-        if _log.isEnabledFor(level) and report.failure:
-            label = name_of(self._execution.experiment, report.text)
-            folder = self._storage.folder_of(digest(report.text))
-            _log.log(level, "%s failed; see %s\n%s", label, folder, report.failure.traceback or report.failure)
-
-    def _fold(self) -> None:
-        started = time.monotonic()
-        completed, failed = self._unfolded()
-        with self._nothing_lost():
-            self._journal.fold(completed, failed)
-            self._folded = (len(self.completed), len(self.failed))
-        self._fold_at = time.monotonic() + max(FOLD_SECONDS, (time.monotonic() - started) / FOLD_SHARE)
-
-    def _unfolded(self) -> tuple[list[str], list[str]]:
-        return self.completed[self._folded[0] :], [report.text for report in self.failed[self._folded[1] :]]
-
-    def _wait_for_threads(self) -> None:
-        self._execution.stopped.set()
-        while self._execution.running:
-            time.sleep(0.02)
-
-    def _finish(self, record: dict[str, Any], interrupted: bool) -> None:
-        with self._nothing_lost():
-            self._journal.finish(*self._unfolded(), interrupted=interrupted)
-            self._storage.write_run(record | {"completed": len(self.completed), "failed": len(self.failed)})
-
-    @contextmanager
-    def _nothing_lost(self) -> Iterator[None]:
-        """Log that the lists cannot be written; the results and the journal are, and the next run takes them in."""
-        try:
-            yield
-        except OSError as error:
-            folder = self._storage.folder
-            if not os.path.isdir(folder):
-                raise FileNotFoundError(f"{folder} vanished while the batch ran, with the results in it") from error
-            _log.error("%s: the lists of %s cannot be written now; the results are safe, run it again", error, folder)
-
-    def _tell_end(self) -> None:
-        if self.completed:
-            emit(self._callbacks, "on_batch_complete", lambda: (list(map(parse, self.completed)),))
-        if not self.failed:
-            return
-        errors = [report.error() for report in self.failed]
-        emit(self._callbacks, "on_batch_failure", lambda: (errors, [parse(report.text) for report in self.failed]))
-        if self._propagate:
-            raise errors[0]
-        ended = len(self.completed) + len(self.failed)
-        _log.warning("%s: %d of %d failed; see failed.json in %s", self._storage.name, len(self.failed), ended, self._storage.folder)
+    if not getattr(parallel._backend, "supports_sharedmem", False):  # joblib has no public word for it
+        execution.publish()
+    task, stopped = joblib.delayed(execution), execution.stopped
+    yield from parallel(task(text) for text in itertools.takewhile(lambda _: not stopped.is_set(), pending))
 
 
 def _texts(specifications: Iterable[Specification]) -> dict[str, None]:
     """Return the specifications as canonical JSON, each once, in order."""
-    if isinstance(specifications, (dict, str)):
+    if isinstance(specifications, (dict, str)) or not isinstance(specifications, Iterable):
         raise SpecificationError(
             f"specifications is a {type(specifications).__name__}, not a list of dicts; a dict of lists becomes one "
             "with SpecificationGenerator().generate(…)"
@@ -364,6 +266,8 @@ def _parallel(num_parallel: int | None, backend: Any) -> Any:
     """Return joblib's scheduler; threads are the default, but a surrounding ``parallel_config`` wins."""
     import joblib
 
+    if num_parallel == 0:
+        raise ValueError("num_parallel is 0: nothing would run; None or 1 is one at a time, -1 is one for each core")
     options = {"n_jobs": num_parallel, "backend": backend, "prefer": None if backend else "threads"}
     if joblib.Parallel(**options)._backend.supports_return_generator:
         options["return_as"] = "generator_unordered"
