@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from smallab.specification import Specification
 
@@ -24,8 +24,7 @@ class SpecificationFailed(RuntimeError):
         return f"{self.failure.type}: {self.failure.message}\n\n{self.failure.traceback}"
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(NamedTuple):
     """Why a specification failed, as data.
 
     Attributes
@@ -40,7 +39,7 @@ class Failure:
 
     type: str
     message: str
-    traceback: str = field(default="", repr=False)
+    traceback: str = ""
 
     @classmethod
     def of(cls, exception: BaseException) -> Failure:
@@ -55,9 +54,11 @@ class Failure:
     def __str__(self) -> str:
         return f"{self.type}: {self.message}"
 
+    def __repr__(self) -> str:
+        return f"Failure({self})"
 
-@dataclass(frozen=True)
-class Observation:
+
+class Observation(NamedTuple):
     """One specification's outcome, as it stands on disk.
 
     Attributes
@@ -78,7 +79,7 @@ class Observation:
     specification: Specification
     result: Any = None
     failure: Failure | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    metadata: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def value(self) -> Any:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import random
 from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import random
 
 # `logging` never forgets a name and setLevel clears every logger's cache: one name for each specification would
 # make a batch quadratic. So names are lent, and there are as many as specifications ever ran at once.
@@ -45,6 +48,8 @@ class Running:
     @cached_property
     def rng(self) -> random.Random:
         """The specification's own generator, the same in every run of it."""
+        import random
+
         return random.Random(int(self.id, 16))  # noqa: S311  # reproducible, not secret
 
     @cached_property

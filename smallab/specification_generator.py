@@ -8,7 +8,6 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from smallab.specification import Specification, SpecificationError, canonical
@@ -63,7 +62,8 @@ class SpecificationGenerator:
             The file is not JSON (the message names file, line and column) or does not hold a dict or dicts.
         """
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+            with open(path, encoding="utf-8-sig") as file:
+                content = json.load(file)
         except json.JSONDecodeError as error:
             raise SpecificationError(f"{path}, line {error.lineno}, column {error.colno}: {error.msg}") from error
         except UnicodeDecodeError as error:

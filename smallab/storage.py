@@ -9,21 +9,16 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import itertools
 import json
 import logging
 import os
-import pickle
 import re
-import secrets
-import socket
 import threading
 import time
 from collections import UserDict
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Literal
@@ -58,7 +53,7 @@ def root_folder(folder: str | os.PathLike[str] | None) -> str:
 
 def new_id() -> str:
     """Return a name that sorts by time, is unique across processes and machines, and is legal on Windows."""
-    return f"{datetime.now(UTC):%Y-%m-%d_%H-%M-%S_%f}_{secrets.token_hex(3)}"
+    return f"{datetime.now(UTC):%Y-%m-%d_%H-%M-%S_%f}_{os.urandom(3).hex()}"
 
 
 def iso(seconds: float) -> str:
@@ -71,11 +66,12 @@ def _host() -> str:
     namespace = ""
     with suppress(OSError):  # only Linux has them; 4026531836 is the machine's own
         namespace = os.readlink("/proc/self/ns/pid").strip("pid:[]").replace("4026531836", "")
-    return re.sub(r"[^\w-]", "_", f"{socket.gethostname()}-{namespace}").rstrip("-")
+    name = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "windows")
+    return re.sub(r"[^\w-]", "_", f"{name}-{namespace}").rstrip("-")
 
 
 HOST = _host()
-_token = secrets.token_hex(4)
+_token = os.urandom(4).hex()
 _numbers = itertools.count()
 
 
@@ -168,6 +164,8 @@ def close_journals(run_id: str) -> None:
 
 def dump_pickle(record: object) -> bytes:
     """Pickle a record; with dill, which is slower, where plain pickle would not load again in another process."""
+    import pickle
+
     with suppress(Exception):  # what plain pickle cannot do, dill tries, and its error is the one to be told
         data = pickle.dumps(record, pickle.HIGHEST_PROTOCOL)
         if b"__main__" not in data and b"__mp_main__" not in data:
@@ -179,6 +177,8 @@ def dump_pickle(record: object) -> bytes:
 
 def load_pickle(path: str) -> Any:
     """Load a record that `dump_pickle` made."""
+    import pickle
+
     with open(path, "rb") as file:
         try:
             return pickle.load(file)
@@ -289,7 +289,7 @@ class Storage:
     def save_failure(self, id: str, text: str, failure: Failure, metadata: dict[str, Any]) -> None:
         """Record that a specification's last attempt failed; an older result stays where it is."""
         folder = self.folder_of(id)
-        details = {**asdict(failure), **metadata, "attempt": self._attempt(folder) or 1}
+        details = {**failure._asdict(), **metadata, "attempt": self._attempt(folder) or 1}
         put(f"{folder}/specification.json", f"{text}\n".encode())
         replace(f"{folder}/failure.json", json.dumps(details).encode())
         self.tell("failed", id, text)
@@ -346,6 +346,8 @@ class Storage:
 
     def whole(self, id: str, expected: str | None = None) -> bool:
         """Tell whether a result has the digest that is expected, or that its metadata holds."""
+        import hashlib
+
         try:
             with open(self.result(id), "rb") as file:
                 found = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

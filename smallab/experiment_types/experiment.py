@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-import random
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from smallab.running import Running
 from smallab.specification import Specification, canonical
+
+if TYPE_CHECKING:
+    import random
 
 
 class Experiment(ABC):

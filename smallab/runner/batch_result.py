@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -80,6 +79,8 @@ class BatchResult:
         return f"BatchResult({self._storage.name!r}: {counts}; {self._storage.folder})"
 
     def _repr_html_(self) -> str:
+        import html
+
         cells = ((html.escape(report.text), html.escape(str(report.failure))) for report in self._failed[:10])
         rows = "".join(f"<tr><td>{text}</td><td>{failure}</td></tr>" for text, failure in cells)
         more = f"<p>… and {len(self._failed) - 10} more failures</p>" if len(self._failed) > 10 else ""

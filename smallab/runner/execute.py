@@ -6,14 +6,12 @@ import copy
 import json
 import logging
 import os
-import pickle
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from smallab.experiment_types.experiment import Experiment
 from smallab.observation import Failure, SpecificationFailed
@@ -24,8 +22,7 @@ from smallab.storage import HOST, Storage, dump_pickle, iso, replace
 _log = logging.getLogger("smallab")
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """What comes back from a worker: small and plain, whatever the experiment returned or raised.
 
     Attributes
@@ -51,6 +48,8 @@ class Report:
     def error(self) -> BaseException:
         """Return the exception that was raised, or a `SpecificationFailed` that stands in for it."""
         assert self.failure is not None
+        import pickle
+
         if self.exception is None:
             return SpecificationFailed(self.failure)
         try:
@@ -154,14 +153,11 @@ def _from_main_on(frames: TracebackType | None) -> TracebackType | None:
 
 def _portable(error: BaseException) -> bytes | None:
     """Pickle an exception if it survives the way back."""
-    for dumps in (pickle.dumps, _cloudpickle().dumps):  # by name where that works, else with its class
-        try:
-            data: bytes = dumps(error.with_traceback(None))
-            if type(pickle.loads(data)).__qualname__ == type(error).__qualname__:  # noqa: S301  # made just now
-                return data
-        except Exception:  # noqa: S112  # whatever pickling raises: `Failure` holds what is to be known
-            continue
-    return None
+    try:
+        data: bytes = _cloudpickle().dumps(error.with_traceback(None))  # with its class, where that is of __main__
+        return data if type(_cloudpickle().loads(data)) is type(error) else None
+    except Exception:  # whatever pickling raises: `Failure` holds what is to be known
+        return None
 
 
 def name_of(experiment: Experiment, text: str) -> str:
@@ -186,6 +182,8 @@ def _cloudpickle() -> Any:
 
 @lru_cache(maxsize=1)
 def _load_experiment(path: str) -> Experiment:
+    import pickle
+
     with open(path, "rb") as file:
         experiment: Experiment = pickle.load(file)  # noqa: S301  # our own runner's
     return experiment

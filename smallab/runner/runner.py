@@ -8,8 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from smallab.callbacks import CallbackManager, emit
 from smallab.experiment_types.experiment import Experiment
@@ -18,6 +17,9 @@ from smallab.runner.batch_result import BatchResult
 from smallab.runner.execute import Execution, Report
 from smallab.specification import Specification, SpecificationError, canonical, digest, parse
 from smallab.storage import Storage, check_name, root_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _log = logging.getLogger("smallab")
 
@@ -146,6 +148,8 @@ class ExperimentRunner:
 
     def get_save_directory(self, name: str) -> Path:
         """Return the absolute folder of a batch."""
+        from pathlib import Path
+
         return Path(root_folder(self._folder), check_name(name))
 
     def get_batch_save_folder(self, name: str) -> Path:
@@ -275,7 +279,7 @@ def _parallel(num_parallel: int | None, backend: Any) -> Any:
 
 
 def _warn_of_missing(storage: Storage, skipped: list[str]) -> None:
-    missing = [text for text in skipped if not os.path.exists(storage.result(digest(text)))]
+    missing = [text for text in skipped if not os.access(storage.result(digest(text)), os.F_OK)]  # half of exists
     if missing:
         _log.warning(
             "%s: %d of %d specifications listed in completed.json have no result, and are skipped all the same; "
