@@ -1,0 +1,1 @@
+"""Hooks that are ready to use: mails about a batch, and its log."""
