@@ -4,7 +4,8 @@ from smallab.callbacks import CallbackManager
 from smallab.experiment_types.experiment import Experiment
 from smallab.observation import Failure, Observation, SpecificationFailed
 from smallab.reading import load_result, load_results, to_dataframe
-from smallab.runner.runner import BatchResult, ExperimentRunner
+from smallab.runner.batch_result import BatchResult
+from smallab.runner.runner import ExperimentRunner
 from smallab.specification import SpecificationError, specification_hash
 from smallab.specification_generator import MultiComputerGenerator, SpecificationGenerator
 

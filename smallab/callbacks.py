@@ -30,6 +30,9 @@ class CallbackManager:
         """Take the batch's name, told before anything runs; kept as ``experiment_name``."""
         self.experiment_name = name
 
+    def on_batch_start(self, name: str, specifications: list[Specification]) -> None:
+        """Called before anything runs, with the batch's name and what is pending."""
+
     def on_specification_complete(self, specification: Specification, result: Any) -> None:
         """Called after a specification's result was saved, with the result read back from disk."""
 

@@ -172,11 +172,11 @@ class Journal:
             for which in folded
         }
 
-    def recover(self) -> dict[str, None]:
-        """Fold in what dead runs left behind; return the completed specifications."""
+    def recover(self) -> tuple[dict[str, None], dict[str, None]]:
+        """Fold in what dead runs left behind; return the completed and the failed specifications."""
         if self._entries() and (dead := self._dead()):
             self.fold(read=dead, delete=dead)
-        return self.state(mend=True)[0]
+        return self.state(mend=True)
 
     def _dead(self) -> set[str]:
         """Return the runs of which nobody is alive, neither the runner nor a worker that has just written."""
@@ -207,7 +207,7 @@ class Journal:
         close_journals(self._storage.run_id)
         with self._nothing_lost():
             dead = self._dead()
-            self.fold(*self._reported.values(), read=dead | read, delete=dead | {self._storage.run_id})
+            self.fold(**self._reported, read=dead | read, delete=dead | {self._storage.run_id})
 
     def ended(self, text: str, status: str) -> None:
         """Take a worker's report; now and then, fold."""
@@ -216,7 +216,7 @@ class Journal:
         if time.monotonic() > self._fold_at:
             started = time.monotonic()
             with self._nothing_lost():
-                self.fold(*self._reported.values())
+                self.fold(**self._reported)
                 self._reported = {"completed": [], "failed": []}
             self._fold_at = time.monotonic() + max(FOLD_SECONDS, (time.monotonic() - started) / FOLD_SHARE)
 

@@ -44,6 +44,8 @@ class Failure(NamedTuple):
     @classmethod
     def of(cls, exception: BaseException) -> Failure:
         """Describe an exception."""
+        if isinstance(exception, SpecificationFailed):
+            return exception.failure
         kind = type(exception)
         name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
         try:

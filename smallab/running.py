@@ -1,15 +1,24 @@
-"""What one specification has of its own while it runs: its random generator and its log file."""
+"""The specification that is running here: its folder, its random generator, its log, and how long its parts took."""
 
 from __future__ import annotations
 
 import itertools
 import logging
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import random
+    from pathlib import Path
+
+    from smallab.storage import Storage
+
+_current: ContextVar[Running] = ContextVar("smallab_running")
 
 # `logging` never forgets a name and setLevel clears every logger's cache: one name for each specification would
 # make a batch quadratic. So names are lent, and there are as many as specifications ever ran at once.
@@ -36,21 +45,32 @@ class Running:
     Parameters
     ----------
     id
-        The name of its folder; its first 32 hexadecimal digits seed ``rng``.
-    log_path
-        Where its log.txt goes, if anything is logged.
+        The name of its folder.
+    text
+        Its canonical JSON.
+    storage
+        The folder tree that it is saved in.
+    seed
+        What its random generator starts from: in a batch, the specification's hash.
     """
 
-    def __init__(self, id: str, log_path: str) -> None:
-        self.id = id
-        self._log_path = log_path
+    def __init__(self, id: str, text: str, storage: Storage, seed: int) -> None:
+        self.id, self.text, self.storage, self.seed = id, text, storage, seed
+        self.resource: Any = None
+        self.blocks: dict[str, float] = {}
+        self.parts: list[str] = []
+
+    @property
+    def folder(self) -> str:
+        """Its folder, which is made when there is something to keep in it."""
+        return self.storage.folder_of(self.id)
 
     @cached_property
     def rng(self) -> random.Random:
         """The specification's own generator, the same in every run of it."""
         import random
 
-        return random.Random(int(self.id, 16))  # noqa: S311  # reproducible, not secret
+        return random.Random(self.seed)
 
     @cached_property
     def logger(self) -> logging.Logger:
@@ -63,14 +83,89 @@ class Running:
         if logger.level != logging.INFO:
             logger.setLevel(logging.INFO)
         logger.disabled = False  # logging.config disables what it does not know
-        logger.addHandler(_LogFile(self._log_path))
+        logger.addHandler(_LogFile(f"{self.folder}/log.txt"))
         return logger
 
-    def close(self) -> None:
-        """Close the log file and give the logger's name back."""
-        logger = self.__dict__.pop("logger", None)
-        if logger is not None:
-            for handler in [handler for handler in logger.handlers if isinstance(handler, _LogFile)]:
-                logger.removeHandler(handler)
-                handler.close()
-            _names_given_back.append(logger.name)
+    @contextmanager
+    def here(self) -> Iterator[None]:
+        """Be what runs in this thread (and what it calls) until the block ends."""
+        token = _current.set(self)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+            logger = self.__dict__.pop("logger", None)
+            if logger is not None:
+                for handler in [handler for handler in logger.handlers if isinstance(handler, _LogFile)]:
+                    logger.removeHandler(handler)
+                    handler.close()
+                _names_given_back.append(logger.name)
+
+
+def current() -> Running:
+    """Return the specification that runs here; RuntimeError where none does."""
+    try:
+        return _current.get()
+    except LookupError:
+        raise RuntimeError(
+            "no specification is running here: call this inside an experiment. A thread that an experiment starts "
+            "itself knows it if started with contextvars.copy_context().run"
+        ) from None
+
+
+def current_id() -> str:
+    """Return the id of the running specification: the name of its folder.
+
+    Raises
+    ------
+    RuntimeError
+        Nothing is running here.
+    """
+    return current().id
+
+
+def current_dir() -> Path:
+    """Return a folder of the running specification's own, for the files that it makes.
+
+    Raises
+    ------
+    RuntimeError
+        Nothing is running here.
+    """
+    from pathlib import Path
+
+    folder = Path(current().folder, "artefacts")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def new_seed() -> int:
+    """Return a new seed (0 to 2**32 - 1) from the running specification's generator: the same in every run of it.
+
+    Raises
+    ------
+    RuntimeError
+        Nothing is running here.
+    """
+    return current().rng.getrandbits(32)
+
+
+@contextmanager
+def time_block(name: str) -> Iterator[None]:
+    """Add the seconds that a block takes to the running specification's metadata, under ``timing``.
+
+    Parameters
+    ----------
+    name
+        What the block is called; blocks of one name are added up.
+
+    Raises
+    ------
+    RuntimeError
+        Nothing is running here.
+    """
+    blocks, started = current().blocks, time.perf_counter()
+    try:
+        yield
+    finally:
+        blocks[name] = blocks.get(name, 0.0) + time.perf_counter() - started

@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Literal
 
+from smallab.formats import PICKLE, Format
 from smallab.observation import Failure, Observation
 from smallab.specification import SpecificationError, are_canonical, canonical, digest, parse
 
@@ -162,33 +163,6 @@ def close_journals(run_id: str) -> None:
         os.close(_journals.pop(path))
 
 
-def dump_pickle(record: object) -> bytes:
-    """Pickle a record; with dill, which is slower, where plain pickle would not load again in another process."""
-    import pickle
-
-    with suppress(Exception):  # what plain pickle cannot do, dill tries, and its error is the one to be told
-        data = pickle.dumps(record, pickle.HIGHEST_PROTOCOL)
-        if b"__main__" not in data and b"__mp_main__" not in data:
-            return data
-    import dill
-
-    return bytes(dill.dumps(record, pickle.HIGHEST_PROTOCOL, recurse=True))
-
-
-def load_pickle(path: str) -> Any:
-    """Load a record that `dump_pickle` made."""
-    import pickle
-
-    with open(path, "rb") as file:
-        try:
-            return pickle.load(file)
-        except Exception:  # dill finds a few things that pickle does not; if it fails too, its error is told
-            import dill
-
-            file.seek(0)
-            return dill.load(file)
-
-
 def read_list(path: str) -> dict[str, None]:
     """Return the specifications of a list file as canonical JSON, in order; none where there is no file.
 
@@ -239,10 +213,12 @@ class Storage:
         The batch's name: one path component.
     run_id
         The run that writes here; a new one where none is given.
+    format
+        How results are written.
     """
 
-    def __init__(self, root: str, name: str, run_id: str | None = None) -> None:
-        self.root, self.name, self.run_id = root, check_name(name), run_id or new_id()
+    def __init__(self, root: str, name: str, run_id: str | None = None, format: Format = PICKLE) -> None:
+        self.root, self.name, self.run_id, self.format = root, check_name(name), run_id or new_id(), format
         self.folder = os.path.join(root, name)
         self.journal = f"{self.folder}/journal"
 
@@ -252,7 +228,7 @@ class Storage:
 
     def result(self, id: str) -> str:
         """Return the file of a specification's result."""
-        return f"{self.folder}/{id}/{id}.pkl"
+        return f"{self.folder}/{id}/{id}.{self.format.suffix}"
 
     def list_file(self, which: Which) -> str:
         """Return the file of a list of specifications."""
@@ -267,13 +243,14 @@ class Storage:
         line = f'{{"event":"{event}","id":"{id}","time":"{iso(time.time())}",{more}"specification":{text}}}'
         append(self.own("jsonl"), line)
 
-    def save(self, id: str, text: str, record: bytes, metadata: dict[str, Any]) -> None:
+    def save(self, id: str, text: str, record: dict[str, Any], metadata: dict[str, Any]) -> None:
         """Save a result, whole or not at all; then journal it."""
+        data = self.format.dump(record)
         folder = self.folder_of(id)
         attempt = self._attempt(folder)
-        checks = {"size": len(record), "digest": digest(record)}
+        checks = {"size": len(data), "digest": digest(data)}
         aside = f"{folder}/{mark()}.tmp"
-        write(aside, record)  # first what is most likely to fail: then an older result keeps its metadata
+        write(aside, data)  # first what is most likely to fail: then an older result keeps its metadata
         try:
             put(f"{folder}/specification.json", f"{text}\n".encode())
             put(f"{folder}/metadata.json", json.dumps({**metadata, "attempt": attempt or 1, **checks}).encode())
@@ -310,7 +287,7 @@ class Storage:
         id, specification = digest(text), parse(text)
         path, metadata = self.result(id), Metadata(f"{self.folder_of(id)}/metadata.json")
         try:
-            record = load_pickle(path)
+            record = self.format.load(path)
             if canonical(record["specification"]) != text:
                 raise SpecificationError(f"it holds {record['specification']}, but is in the folder of {specification}")
             return Observation(id, specification, record["result"], None, metadata)
@@ -357,7 +334,7 @@ class Storage:
 
     def from_tree(self, which: Which) -> dict[str, None]:
         """Rebuild a list from the folders: failed where there is a failure.json, completed where the result is whole."""
-        texts = {}
+        texts: dict[str, None] = {}
         for id in entries(self.folder):
             with suppress(OSError, ValueError):  # not a folder of ours, or not whole: it runs again
                 with open(f"{self.folder_of(id)}/specification.json", encoding="utf-8") as file:

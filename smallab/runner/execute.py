@@ -17,7 +17,7 @@ from smallab.experiment_types.experiment import Experiment
 from smallab.observation import Failure, SpecificationFailed
 from smallab.running import Running
 from smallab.specification import digest, parse
-from smallab.storage import HOST, Storage, dump_pickle, iso, replace
+from smallab.storage import HOST, Storage, iso, replace
 
 _log = logging.getLogger("smallab")
 
@@ -37,6 +37,8 @@ class Report(NamedTuple):
         Why it failed.
     exception
         The exception, pickled, where it survives that.
+    parts
+        The specifications whose results it saved on the way.
     """
 
     text: str
@@ -44,6 +46,7 @@ class Report(NamedTuple):
     status: Literal["completed", "failed", "pending"]
     failure: Failure | None = None
     exception: bytes | None = None
+    parts: tuple[str, ...] = ()
 
     def error(self) -> BaseException:
         """Return the exception that was raised, or a `SpecificationFailed` that stands in for it."""
@@ -67,9 +70,8 @@ class Execution:
     file that `publish` wrote.
     """
 
-    def __init__(self, storage: Storage, experiment: Experiment) -> None:
-        self.storage = storage
-        self.experiment = experiment
+    def __init__(self, storage: Storage, experiment: Experiment, retries: int = 0) -> None:
+        self.storage, self.experiment, self.retries = storage, experiment, retries
         self.stopped = threading.Event()
         self.running: set[str] = set()
         self._path = storage.own("experiment")
@@ -84,7 +86,7 @@ class Execution:
             time.sleep(0.02)
 
     def __reduce__(self) -> tuple[Callable[..., Execution], tuple[object, ...]]:
-        return _arrive, (self.storage.root, self.storage.name, self.storage.run_id, self._path)
+        return _arrive, (self.storage.root, self.storage.name, self.storage.run_id, self._path, self.retries)
 
     def publish(self) -> None:
         """Write the experiment where workers in other processes find it."""
@@ -94,38 +96,39 @@ class Execution:
         """Run the specification with this canonical JSON."""
         self.running.add(text)
         try:
-            return Report(text, text, "pending") if self.stopped.is_set() else self._run(text)
+            if self.stopped.is_set():
+                return Report(text, text, "pending")
+            report = self._run(text)
+            for _ in range(self.retries):
+                if report.status == "completed" or self.stopped.is_set():
+                    break
+                report = self._run(text)
+            return report
         finally:
             self.running.discard(text)
 
     def _run(self, text: str) -> Report:
         id = digest(text)
-        started = time.time()
-        clock = time.perf_counter()
         label = name_of(self.experiment, text)
+        running = Running(id, text, self.storage, int(id, 16))
+        started, clock = time.time(), time.perf_counter()
         self.storage.tell("started", id, text, f'"label":{json.dumps(label)},' if label is not text else "")
         try:
-            result = self._main(id, text)
-            record = dump_pickle({"specification": parse(text), "result": result})
-            self.storage.save(id, text, record, self._metadata(started, clock))
+            with running.here():
+                experiment = copy.deepcopy(self.experiment)
+                object.__setattr__(experiment, "_running", running)  # a frozen dataclass is an experiment too
+                result = experiment.main(parse(text))
+            record = {"specification": parse(text), "result": result}
+            self.storage.save(id, text, record, self._metadata(running, started, clock))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit too: one specification never stops the others
-            return self._failed(id, text, label, error, self._metadata(started, clock))
-        return Report(text, label, "completed")
+            return self._failed(running, label, error, self._metadata(running, started, clock))
+        return Report(text, label, "completed", parts=tuple(running.parts))
 
-    def _main(self, id: str, text: str) -> Any:
-        experiment = copy.deepcopy(self.experiment)
-        running = Running(id, f"{self.storage.folder_of(id)}/log.txt")
-        object.__setattr__(experiment, "_running", running)  # a frozen dataclass is an experiment too
-        try:
-            return experiment.main(parse(text))
-        finally:
-            running.close()
-
-    def _metadata(self, started: float, clock: float) -> dict[str, Any]:
+    def _metadata(self, running: Running, started: float, clock: float) -> dict[str, Any]:
         duration = time.perf_counter() - clock
-        return {
+        metadata = {
             "run_id": self.storage.run_id,
             "started": iso(started),
             "ended": iso(started + duration),
@@ -133,14 +136,15 @@ class Execution:
             "host": HOST,
             "pid": os.getpid(),
         }
+        return {**metadata, "timing": running.blocks} if running.blocks else metadata
 
-    def _failed(self, id: str, text: str, label: str, error: BaseException, metadata: dict[str, Any]) -> Report:
+    def _failed(self, running: Running, label: str, error: BaseException, metadata: dict[str, Any]) -> Report:
         failure = Failure.of(error.with_traceback(_from_main_on(error.__traceback__)))
         try:
-            self.storage.save_failure(id, text, failure, metadata)
+            self.storage.save_failure(running.id, running.text, failure, metadata)
         except OSError as unsaved:  # a full disk: the runner hears of both
             failure = Failure(failure.type, f"{failure.message} (and it could not be recorded: {unsaved})", failure.traceback)
-        return Report(text, label, "failed", failure, _portable(error))
+        return Report(running.text, label, "failed", failure, _portable(error), tuple(running.parts))
 
 
 def _from_main_on(frames: TracebackType | None) -> TracebackType | None:
@@ -190,5 +194,5 @@ def _load_experiment(path: str) -> Experiment:
 
 
 @lru_cache(maxsize=8)
-def _arrive(root: str, name: str, run_id: str, path: str) -> Execution:
-    return Execution(Storage(root, name, run_id), _load_experiment(path))
+def _arrive(root: str, name: str, run_id: str, path: str, retries: int) -> Execution:
+    return Execution(Storage(root, name, run_id), _load_experiment(path), retries)

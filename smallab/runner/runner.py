@@ -15,6 +15,7 @@ from smallab.experiment_types.experiment import Experiment
 from smallab.journal import Journal
 from smallab.runner.batch_result import BatchResult
 from smallab.runner.execute import Execution, Report
+from smallab.runner.selection import Rerun, select
 from smallab.specification import Specification, SpecificationError, canonical, digest, parse
 from smallab.storage import Storage, check_name, root_folder
 
@@ -64,6 +65,8 @@ class ExperimentRunner:
         backend: Any = None,
         show_progress: bool = True,
         propagate_exceptions: bool = False,
+        rerun: Rerun = "pending",
+        retries: int = 0,
     ) -> BatchResult:
         """Run what is not yet completed of a batch.
 
@@ -87,6 +90,12 @@ class ExperimentRunner:
             Show a bar on stderr where that is a terminal or a notebook (extra ``progress``), else log now and then.
         propagate_exceptions
             True stops at the first failure and raises its exception, after what finished is saved.
+        rerun
+            Which specifications run: "pending", all that are not completed; "missing", also those that are listed as
+            completed but whose result is gone; "failed", only those that failed; "changed", only those completed by
+            other code than the experiment's is now; "all", as ``continue_from_last_run=False``.
+        retries
+            How often a specification that fails is run again at once.
 
         Returns
         -------
@@ -105,17 +114,17 @@ class ExperimentRunner:
         storage = Storage(root_folder(self._folder), name)
         texts, experiment = _texts(specifications), _copied(experiment)
         journal = Journal(storage)
-        completed = journal.recover()
-        skipped = [text for text in texts if text in completed] if continue_from_last_run else []
-        pending = [text for text in texts if text not in completed] if continue_from_last_run else list(texts)
+        completed, failed = journal.recover()
+        rerun = rerun if continue_from_last_run else "all"
+        pending = select(rerun, texts, completed, failed, storage, experiment)
+        skipped = [text for text in texts if text in completed and text not in pending]
         result = BatchResult(storage, skipped)
-        _warn_of_missing(storage, skipped)
         _log.info("%s: %d to run, %d completed before; results in %s", name, len(pending), len(skipped), storage.folder)
         if pending:
-            execution, parallel = Execution(storage, experiment), _parallel(num_parallel, backend)
+            execution, parallel = Execution(storage, experiment, retries), _parallel(num_parallel, backend)
             with journal.living(execution.running), execution, _recorded(execution, result):
-                if not continue_from_last_run:
-                    journal.fold(forgotten=[text for text in pending if text in completed])
+                if forgotten := [text for text in pending if text in completed]:
+                    journal.fold(forgotten=forgotten)
                 self._work(execution, journal, pending, parallel, result, show_progress, propagate_exceptions)
             self._tell_end(result)
         if result.failed and propagate_exceptions:
@@ -126,7 +135,7 @@ class ExperimentRunner:
         self,
         execution: Execution,
         journal: Journal,
-        pending: list[str],
+        pending: dict[str, None],
         parallel: Any,
         result: BatchResult,
         show_progress: bool,
@@ -137,6 +146,7 @@ class ExperimentRunner:
 
         storage = execution.storage
         self._emit("set_experiment_name", lambda: (storage.name,))
+        self._emit("on_batch_start", lambda: (storage.name, list(map(parse, pending))))
         with progress(storage.name, len(pending), result.counts["skipped"], show_progress) as advance:
             for report in _reports(execution, pending, parallel):
                 result.add(report)
@@ -276,17 +286,3 @@ def _parallel(num_parallel: int | None, backend: Any) -> Any:
     if joblib.Parallel(**options)._backend.supports_return_generator:
         options["return_as"] = "generator_unordered"
     return joblib.Parallel(**options)
-
-
-def _warn_of_missing(storage: Storage, skipped: list[str]) -> None:
-    missing = [text for text in skipped if not os.access(storage.result(digest(text)), os.F_OK)]  # half of exists
-    if missing:
-        _log.warning(
-            "%s: %d of %d specifications listed in completed.json have no result, and are skipped all the same; "
-            "to run them again, take them out of %s/completed.json (the first: %s)",
-            storage.name,
-            len(missing),
-            len(skipped),
-            storage.folder,
-            missing[0],
-        )
