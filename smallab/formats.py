@@ -6,6 +6,15 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 
+def cloudpickle() -> Any:
+    """Return the pickler that joblib itself ships tasks with: beside it since joblib 1.6, inside it before."""
+    try:
+        import cloudpickle
+    except ImportError:
+        from joblib.externals import cloudpickle
+    return cloudpickle
+
+
 class Format(Protocol):
     """How results are written: one small class.
 
@@ -28,19 +37,25 @@ class Format(Protocol):
 
 
 class Pickle:
-    """Plain pickle where that is faithful; else dill, which is slower and can do more."""
+    """Plain pickle where that is faithful; else cloudpickle or dill, which take lambdas and classes of __main__ along.
+
+    cloudpickle comes first: dill saves an Enum of ``__main__`` by name only, with a warning, and nobody else can load
+    it. What cloudpickle cannot do is tried with dill.
+    """
 
     name = "pickle"
     suffix = "pkl"
 
     def dump(self, record: dict[str, Any]) -> bytes:
-        """Pickle a record; with dill where plain pickle would not load again in another process."""
+        """Pickle a record so that it loads again in another process."""
         import pickle
 
-        with suppress(Exception):  # what plain pickle cannot do, dill tries, and its error is the one to be told
+        with suppress(Exception):  # what plain pickle cannot do the others try, and the last one's error is told
             data = pickle.dumps(record, pickle.HIGHEST_PROTOCOL)
             if b"__main__" not in data and b"__mp_main__" not in data:
                 return data
+        with suppress(Exception):
+            return bytes(cloudpickle().dumps(record, pickle.HIGHEST_PROTOCOL))
         import dill
 
         return bytes(dill.dumps(record, pickle.HIGHEST_PROTOCOL, recurse=True))

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Literal, NamedTuple
 
 from smallab.experiment_types.experiment import Experiment
+from smallab.formats import cloudpickle
 from smallab.observation import Failure, SpecificationFailed
 from smallab.running import Running
 from smallab.specification import digest, parse
@@ -90,7 +91,7 @@ class Execution:
 
     def publish(self) -> None:
         """Write the experiment where workers in other processes find it."""
-        replace(self._path, _cloudpickle().dumps(self.experiment))
+        replace(self._path, cloudpickle().dumps(self.experiment))
 
     def __call__(self, text: str) -> Report:
         """Run the specification with this canonical JSON."""
@@ -158,8 +159,8 @@ def _from_main_on(frames: TracebackType | None) -> TracebackType | None:
 def _portable(error: BaseException) -> bytes | None:
     """Pickle an exception if it survives the way back."""
     try:
-        data: bytes = _cloudpickle().dumps(error.with_traceback(None))  # with its class, where that is of __main__
-        return data if type(_cloudpickle().loads(data)) is type(error) else None
+        data: bytes = cloudpickle().dumps(error.with_traceback(None))  # with its class, where that is of __main__
+        return data if type(cloudpickle().loads(data)) is type(error) else None
     except Exception:  # whatever pickling raises: `Failure` holds what is to be known
         return None
 
@@ -173,15 +174,6 @@ def name_of(experiment: Experiment, text: str) -> str:
     except (Exception, SystemExit):  # a label must not cost a result
         _log.exception("get_name of %r raised", experiment)
         return text
-
-
-def _cloudpickle() -> Any:
-    """Return the pickler that joblib itself ships tasks with: beside it since 1.6, inside it before."""
-    try:
-        import cloudpickle
-    except ImportError:
-        from joblib.externals import cloudpickle
-    return cloudpickle
 
 
 @lru_cache(maxsize=1)
