@@ -162,6 +162,8 @@ class Journal:
                     seen[event["event"]][event["id"]] = event
         for id in seen["started"].keys() - seen["completed"].keys() if check else ():
             _sweep(self._storage.folder_of(id), _clock(self._folder))
+        for id in seen["completed"] if check else ():
+            self._storage.remove_checkpoints(id)
         return {
             which: {
                 canonical(event["specification"]): None

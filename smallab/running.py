@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import os
 import time
@@ -12,11 +13,12 @@ from contextvars import ContextVar
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from smallab.specification import digest, parse
+from smallab.storage import HOST, Storage, iso
+
 if TYPE_CHECKING:
     import random
     from pathlib import Path
-
-    from smallab.storage import Storage
 
 _current: ContextVar[Running] = ContextVar("smallab_running")
 
@@ -59,6 +61,7 @@ class Running:
         self.resource: Any = None
         self.blocks: dict[str, float] = {}
         self.parts: list[str] = []
+        self._started, self._clock, self._shown = time.time(), time.perf_counter(), 0.0
 
     @property
     def folder(self) -> str:
@@ -85,6 +88,31 @@ class Running:
         logger.disabled = False  # logging.config disables what it does not know
         logger.addHandler(_LogFile(f"{self.folder}/log.txt"))
         return logger
+
+    def metadata(self) -> dict[str, Any]:
+        """Return what is recorded of it when it has ended."""
+        duration = time.perf_counter() - self._clock
+        metadata = {
+            "run_id": self.storage.run_id,
+            "started": iso(self._started),
+            "ended": iso(self._started + duration),
+            "duration": duration,
+            "host": HOST,
+            "pid": os.getpid(),
+        }
+        return {**metadata, "timing": self.blocks} if self.blocks else metadata
+
+    def publish(self, text: str, value: Any) -> None:
+        """Save a value that it produced on the way under a specification of its own, as completed as any other."""
+        record = {"specification": parse(text), "result": value}
+        self.storage.save(digest(text), text, record, {**self.metadata(), "part_of": self.id})
+        self.parts.append(text)
+
+    def progress(self, done: float, total: float) -> None:
+        """Journal how far it is, for those who watch; once a second at the most."""
+        if time.perf_counter() > self._shown + 1:
+            self._shown = time.perf_counter()
+            self.storage.tell("progress", self.id, self.text, f'"done":{json.dumps(done)},"total":{json.dumps(total)},')
 
     @contextmanager
     def here(self) -> Iterator[None]:

@@ -262,6 +262,16 @@ class Storage:
             with suppress(FileNotFoundError):
                 os.unlink(f"{folder}/failure.json")
         self.tell("completed", id, text, f'"size":{checks["size"]},"digest":"{checks["digest"]}",')
+        if attempt:
+            self.remove_checkpoints(id)
+
+    def remove_checkpoints(self, id: str) -> None:
+        """Remove a completed specification's checkpoints."""
+        folder = f"{self.folder_of(id)}/checkpoints"
+        for entry in entries(folder):
+            os.unlink(f"{folder}/{entry}")
+        with suppress(FileNotFoundError):
+            os.rmdir(folder)
 
     def save_failure(self, id: str, text: str, failure: Failure, metadata: dict[str, Any]) -> None:
         """Record that a specification's last attempt failed; an older result stays where it is."""

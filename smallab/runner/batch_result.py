@@ -28,13 +28,13 @@ class BatchResult:
 
     def __init__(self, storage: Storage, skipped: Sequence[str]) -> None:
         self._storage, self._skipped = storage, skipped
-        self._completed: list[str] = []
+        self._completed: dict[str, None] = {}
         self._failed: list[Report] = []
 
     def add(self, report: Report) -> None:
         """Take a worker's report."""
         if report.status == "completed":
-            self._completed.append(report.text)
+            self._completed[report.text] = None
         elif report.failure:
             self._failed.append(report)
 

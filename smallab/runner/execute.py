@@ -18,7 +18,7 @@ from smallab.formats import cloudpickle
 from smallab.observation import Failure, SpecificationFailed
 from smallab.running import Running
 from smallab.specification import digest, parse
-from smallab.storage import HOST, Storage, iso, replace
+from smallab.storage import Storage, replace
 
 _log = logging.getLogger("smallab")
 
@@ -112,7 +112,6 @@ class Execution:
         id = digest(text)
         label = name_of(self.experiment, text)
         running = Running(id, text, self.storage, int(id, 16))
-        started, clock = time.time(), time.perf_counter()
         self.storage.tell("started", id, text, f'"label":{json.dumps(label)},' if label is not text else "")
         try:
             with running.here():
@@ -120,24 +119,12 @@ class Execution:
                 object.__setattr__(experiment, "_running", running)  # a frozen dataclass is an experiment too
                 result = experiment.main(parse(text))
             record = {"specification": parse(text), "result": result}
-            self.storage.save(id, text, record, self._metadata(running, started, clock))
+            self.storage.save(id, text, record, running.metadata())
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit too: one specification never stops the others
-            return self._failed(running, label, error, self._metadata(running, started, clock))
+            return self._failed(running, label, error, running.metadata())
         return Report(text, label, "completed", parts=tuple(running.parts))
-
-    def _metadata(self, running: Running, started: float, clock: float) -> dict[str, Any]:
-        duration = time.perf_counter() - clock
-        metadata = {
-            "run_id": self.storage.run_id,
-            "started": iso(started),
-            "ended": iso(started + duration),
-            "duration": duration,
-            "host": HOST,
-            "pid": os.getpid(),
-        }
-        return {**metadata, "timing": running.blocks} if running.blocks else metadata
 
     def _failed(self, running: Running, label: str, error: BaseException, metadata: dict[str, Any]) -> Report:
         failure = Failure.of(error.with_traceback(_from_main_on(error.__traceback__)))

@@ -248,8 +248,12 @@ def _reports(execution: Execution, pending: Iterable[str], parallel: Any) -> Ite
 
     if not getattr(parallel._backend, "supports_sharedmem", False):  # joblib has no public word for it
         execution.publish()
-    task, stopped = joblib.delayed(execution), execution.stopped
-    yield from parallel(task(text) for text in itertools.takewhile(lambda _: not stopped.is_set(), pending))
+    task, stopped, produced = joblib.delayed(execution), execution.stopped, set[str]()
+    wanted = itertools.takewhile(lambda _: not stopped.is_set(), (text for text in pending if text not in produced))
+    for report in parallel(task(text) for text in wanted):
+        produced.update(report.parts)
+        yield from (Report(part, part, "completed") for part in report.parts)
+        yield report
 
 
 def _texts(specifications: Iterable[Specification]) -> dict[str, None]:
