@@ -37,7 +37,9 @@ class Checkpoints:
 
     def save(self, number: int, state: dict[str, Any]) -> None:
         """Save the state after a number of steps, whole or not at all; then remove all but the newest three."""
-        os.makedirs(self._folder, exist_ok=True)
+        for folder in (os.path.dirname(self._folder), self._folder):
+            with suppress(FileExistsError):
+                os.mkdir(folder)
         replace(self._path(number), PICKLE.dump(state))
         for old in self._numbers()[KEPT:]:
             with suppress(FileNotFoundError):

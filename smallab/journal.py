@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from smallab.specification import canonical, digest
-from smallab.storage import HOST, Storage, Which, append, close_journals, entries, flush, mark, read_list, write
+from smallab.storage import Storage, Which, append, close_journals, entries, flush, mark, process_gone, read_list, write
 
 _log = logging.getLogger("smallab")
 
@@ -29,20 +29,6 @@ HEARTBEAT_SECONDS = 5.0
 FOLD_SECONDS = 30.0
 FOLD_SHARE = 0.02  # of the time at the most: for a million specifications the lists take seconds to write
 GRACE_SECONDS = 120.0  # generous: a network file system may show a file's time a minute late
-
-
-def _process_gone(host: str, pid: int) -> bool:
-    """Tell whether a process is known to be gone: on this machine, and neither running nor asleep."""
-    if host != HOST or os.name == "nt":  # on Windows os.kill ends a process; there the heartbeat alone must do
-        return False
-    try:
-        os.kill(pid, 0)
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-            return file.read().rpartition(")")[2].split()[0] in "ZX"  # killed, but not yet waited for
-    except ProcessLookupError:
-        return True
-    except OSError:  # another user's process, or no /proc (macOS)
-        return False
 
 
 def _clock(folder: str) -> float:
@@ -61,7 +47,7 @@ def _gone(folder: str, entry: str, now: float) -> bool:
     except FileNotFoundError:
         return False  # it has just ended in good order
     owner = re.search(r"([^.]+)\.(\d+)\.[^.]+$", entry.removesuffix(".tmp"))
-    return silent > GRACE_SECONDS or (owner is not None and _process_gone(owner[1], int(owner[2])))
+    return silent > GRACE_SECONDS or (owner is not None and process_gone(owner[1], int(owner[2])))
 
 
 def _sweep(folder: str, now: float) -> None:
@@ -143,8 +129,9 @@ class Journal:
             return read_list(path)
         except ValueError as error:
             aside = f"{path}.unreadable-{self._storage.run_id}"
-            os.replace(path, aside)
-            _log.warning("%s cannot be read (%s): moved to %s and rebuilt from the folders", path, error, aside)
+            with open(path, "rb") as file:
+                write(aside, file.read())
+            _log.warning("%s cannot be read (%s): kept as %s and rebuilt from the folders", path, error, aside)
             texts = self._storage.from_tree(which)
             self._storage.write_list(which, texts)
             return texts
@@ -160,10 +147,12 @@ class Journal:
                     folded["failed"].update(event["failed"])
                 elif event["event"] in seen:
                     seen[event["event"]][event["id"]] = event
-        for id in seen["started"].keys() - seen["completed"].keys() if check else ():
-            _sweep(self._storage.folder_of(id), _clock(self._folder))
-        for id in seen["completed"] if check else ():
-            self._storage.remove_checkpoints(id)
+        if check:
+            now = _clock(self._folder)
+            for id in seen["started"]:
+                _sweep(self._storage.folder_of(id), now)
+            for id in seen["completed"]:
+                self._storage.remove_checkpoints(id)
         return {
             which: {
                 canonical(event["specification"]): None
@@ -176,15 +165,18 @@ class Journal:
 
     def recover(self) -> tuple[dict[str, None], dict[str, None]]:
         """Fold in what dead runs left behind; return the completed and the failed specifications."""
-        if self._entries() and (dead := self._dead()):
+        names = entries(self._folder)
+        if names and ((dead := self._dead()) or not set(names) <= set(self._entries())):
             self.fold(read=dead, delete=dead)
+            for folder in (self._storage.folder, self._folder, f"{self._storage.folder}/runs"):
+                _sweep(folder, _clock(self._folder))
         return self.state(mend=True)
 
     def _dead(self) -> set[str]:
-        """Return the runs of which nobody is alive, neither the runner nor a worker that has just written."""
+        """Return the runs whose runner is gone. Its workers start nothing more; what they have in hand runs again."""
         names, now = self._entries(), _clock(self._folder)
-        alive = {name.partition(".")[0] for name in names if not _gone(self._folder, name, now)}
-        return {name.partition(".")[0] for name in names} - alive
+        beating = [name for name in names if name.endswith(".heartbeat") and not _gone(self._folder, name, now)]
+        return {name.partition(".")[0] for name in names} - {name.partition(".")[0] for name in beating}
 
     @contextmanager
     def living(self, running: Collection[str]) -> Iterator[None]:
@@ -269,8 +261,6 @@ class Journal:
             for entry in self._entries(delete):
                 with suppress(FileNotFoundError, PermissionError):  # Windows: a worker has it open; the next run's turn
                     os.unlink(f"{self._folder}/{entry}")
-            for folder in (storage.folder, self._folder, f"{storage.folder}/runs") if read else ():
-                _sweep(folder, _clock(self._folder))
         if storage.run_id not in delete and (completed or failed):
             ids = {"completed": list(map(digest, completed)), "failed": list(map(digest, failed))}
             append(storage.own("jsonl"), json.dumps({"event": "folded", **ids}))

@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,8 @@ class _LogFile(logging.FileHandler):
         self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
 
     def _open(self):  # type: ignore[no-untyped-def]  # typeshed calls it private; the manual documents delay=
-        os.makedirs(os.path.dirname(self.baseFilename), exist_ok=True)
+        with suppress(FileExistsError):
+            os.mkdir(os.path.dirname(self.baseFilename))
         return super()._open()
 
 
@@ -163,7 +164,8 @@ def current_dir() -> Path:
     from pathlib import Path
 
     folder = Path(current().folder, "artefacts")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
     return folder
 
 

@@ -95,7 +95,7 @@ def are_canonical(texts: list[str]) -> bool:
     joined = f"[{','.join(texts)}]"
     try:
         return _encode(json.loads(joined)) == joined
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
@@ -132,7 +132,10 @@ def _check(value: object, where: str) -> None:
 
 
 def _describe(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # an object that cannot even be shown is named by its type
+        return type(value).__name__
     return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '…'}"
 
 

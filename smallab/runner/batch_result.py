@@ -84,4 +84,5 @@ class BatchResult:
         cells = ((html.escape(report.text), html.escape(str(report.failure))) for report in self._failed[:10])
         rows = "".join(f"<tr><td>{text}</td><td>{failure}</td></tr>" for text, failure in cells)
         more = f"<p>… and {len(self._failed) - 10} more failures</p>" if len(self._failed) > 10 else ""
-        return f"<p>{html.escape(repr(self))}</p><table>{rows}</table>{more}"
+        table = f"<table>{rows}</table>{more}" if rows else ""
+        return f"<p>{html.escape(repr(self))}</p>{table}"
