@@ -36,7 +36,8 @@ def load_results(
     folder
         The folder that holds the batches; where None, SMALLAB_ROOT, else ``experiment_runs``.
     specifications
-        Only these, in this order; those that have not run are left out. Where None, all.
+        Only these, those that completed and those that failed each in this order; those that have not run are left
+        out. Where None, all.
 
     Returns
     -------
@@ -47,6 +48,8 @@ def load_results(
     ------
     FileNotFoundError
         There is no such batch.
+    SpecificationError
+        One of the specifications is not a dict that JSON can hold.
 
     Examples
     --------
@@ -56,7 +59,7 @@ def load_results(
     storage = _storage(name, folder)
     completed, failed = Journal(storage).state()
     if specifications is not None:
-        wanted = dict.fromkeys(map(canonical, specifications))
+        wanted = dict.fromkeys(canonical(item, f"specifications[{i}]") for i, item in enumerate(specifications))
         completed = {text: None for text in wanted if text in completed}
         failed = {text: None for text in wanted if text in failed}
 
@@ -67,9 +70,7 @@ def load_results(
     return observations()
 
 
-def load_result(
-    name: str, specification: Specification, folder: str | os.PathLike[str] | None = None
-) -> Observation:
+def load_result(name: str, specification: Specification, folder: str | os.PathLike[str] | None = None) -> Observation:
     """Return one specification's observation.
 
     Parameters
