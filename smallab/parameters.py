@@ -90,14 +90,18 @@ class ParameterError(SpecificationError):
 
 
 RANDOM_SEED = Parameter(
-    "random_seed", int, None, help="Seeds new_seed(). Part of the specification when given; else drawn and recorded."
+    "random_seed", int, None, help="What new_seed() starts from; drawn, and recorded, where it is not given."
 )
 SETTINGS = {  # of a run, not of its specification
     item.name: item
     for item in (
-        Parameter("output_dir", os.PathLike, None, help="The folder that holds the results.", envvar="SMALLAB_ROOT"),
-        Parameter("params_file", os.PathLike, None, help="Read parameters from a .json or .yaml file; options win."),
-        Parameter("debug", bool, False, is_flag=True, help="Show the traceback of a failure, and stop there in pdb."),
+        Parameter(
+            "output_dir", os.PathLike, None, help="Keep the results here, not in $SMALLAB_ROOT or experiment_runs."
+        ),
+        Parameter(
+            "params_file", os.PathLike, None, help="Read parameters from this .json or .yaml; options override it."
+        ),
+        Parameter("debug", bool, False, is_flag=True, help="When it fails, show the traceback and stop there in pdb."),
     )
 }
 
@@ -315,6 +319,7 @@ def _evaluated(annotation: object, function: Callable[..., Any]) -> Any:
 
 def _refined(item: Parameter, options: Mapping[str, Any]) -> Parameter:
     """Return a parameter with what ``@parameter`` says."""
+    options = _inherited(item, options) if options.get("inherited") else options
     changes = {key: value for key, value in options.items() if key not in {"default", "inherited"}}
     if "allowed_values" in changes:
         changes["allowed_values"] = tuple(changes["allowed_values"])
@@ -329,6 +334,14 @@ def _refined(item: Parameter, options: Mapping[str, Any]) -> Parameter:
     elif "required" in options and item.default is MISSING and item.default_factory is None:
         changes.update(default=None)
     return item._replace(**changes)
+
+
+def _inherited(item: Parameter, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a group says of a parameter that its experiment does not say itself."""
+    own = {"type"} if item.type not in {Any, str} else set()
+    own |= {"help"} if item.help else set()
+    own |= {"default", "required"} if not item.required and item.default is not MISSING else set()
+    return {key: value for key, value in options.items() if key not in own}
 
 
 def _makes_defaults(default: object) -> bool:
@@ -453,6 +466,63 @@ def complete(parameters: Mapping[str, Parameter], given: Mapping[str, Any]) -> S
     return specification
 
 
+def separate(parameters: Mapping[str, Parameter], given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what was given of the specification (with what ``params_file`` holds), and of the settings.
+
+    Parameters
+    ----------
+    parameters
+        As from `parameters_of`; a setting of whose name the function has a parameter is that parameter.
+    given
+        Values by name, ``output_dir``, ``params_file`` and ``debug`` among them.
+
+    Raises
+    ------
+    ParameterError
+        A setting has another type, or the file cannot be read.
+    """
+    names = {name for name in given if name in SETTINGS and name not in parameters}
+    settings = typed(SETTINGS, {name: checked(SETTINGS[name], given[name]) for name in names})
+    values = {name: value for name, value in given.items() if name not in names}
+    if path := settings.get("params_file"):
+        values = {**read_file(path), **values}
+    return values, settings
+
+
+def read_file(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the parameters that a ``specification.json``, or a YAML file, holds.
+
+    Raises
+    ------
+    ParameterError
+        It is not there, is neither JSON nor YAML, or holds no dict.
+    """
+    import json
+
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            content = _yaml(file.read()) if str(path).endswith((".yaml", ".yml")) else json.load(file)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ParameterError("params_file", f"{os.fspath(path)} cannot be read: {why}") from error
+    if not isinstance(content, dict):
+        raise ParameterError(
+            "params_file", f"{os.fspath(path)} holds a {type(content).__name__}, not a dict of parameters"
+        )
+    return {str(name): value for name, value in content.items()}
+
+
+def _yaml(text: str) -> Any:
+    try:
+        import yaml
+    except ModuleNotFoundError as error:
+        raise ImportError('parameters in YAML need PyYAML: pip install "smallab[yaml]"') from error
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+
+
 def unknown(name: str, parameters: Mapping[str, Parameter]) -> str:
     """Return what there is to say of a parameter that does not exist."""
     if not parameters:
@@ -475,7 +545,7 @@ def _value(item: Parameter, given: Mapping[str, Any]) -> Any:
     if item.default_factory:
         return checked(item, item.default_factory())
     if item.default is MISSING:
-        raise ParameterError(item.name, f"it is missing, and has no default; give {expected(item)}")
+        raise ParameterError(item.name, f"missing; expected {expected(item)}")
     return plain(item.default)
 
 
@@ -486,15 +556,24 @@ def checked(item: Parameter, value: Any) -> Any:
     try:
         return _allowed(item, _convert(item.type, value, text=False), value)
     except _MismatchError:
-        raise ParameterError(item.name, f"{value!r} is not {expected(item)}") from None
+        raise ParameterError(item.name, f"expected {expected(item)}, not {value!r}") from None
 
 
 def from_text(item: Parameter, text: str | Sequence[str]) -> Any:
     """Return a value, given as text (a list of texts, if it is multiple), as JSON; or raise ParameterError."""
     try:
-        return _allowed(item, _convert(text_type(item), text, text=True), text)
+        return _allowed(item, _of_text(item, text), text)
     except _MismatchError:
-        raise ParameterError(item.name, f"{text!r} is not {expected(item)}") from None
+        raise ParameterError(item.name, f"expected {expected(item)}, not {text!r}") from None
+
+
+def _of_text(item: Parameter, text: str | Sequence[str]) -> Any:
+    try:
+        return _convert(text_type(item), text, text=True)
+    except _MismatchError:
+        if item.type is Any:  # without an annotation, the default's type is a guess
+            return _anything(text)
+        raise
 
 
 def from_environment(item: Parameter) -> Any:
@@ -513,9 +592,8 @@ def _allowed(item: Parameter, value: Any, given: object) -> Any:
         allowed = [plain(each) for each in item.allowed_values]
         for each in result if item.multiple else [result]:
             if not any(_same(each, other) for other in allowed):
-                shown = each if item.multiple else given
-                hint = _closest(str(each), map(str, allowed))
-                raise ParameterError(item.name, f"{shown!r} is not {expected(item)}{hint}")
+                wrong, hint = each if item.multiple else given, _closest(str(each), map(str, allowed))
+                raise ParameterError(item.name, f"expected {expected(item)}, not {wrong!r}{hint}")
     return result
 
 
@@ -656,9 +734,9 @@ def _item_type(kind: Any) -> Any:
 
 def text_type(item: Parameter) -> Any:
     """Return the type that a text is read as: without an annotation, the default's."""
-    if item.type is Any and type(item.default) in {str, bool}:
-        return type(item.default)
-    return item.type
+    if item.type is not Any or type(item.default) not in _SCALARS or item.default is None:
+        return item.type
+    return float if type(item.default) is int else type(item.default)
 
 
 def _convert(kind: Any, value: Any, text: bool) -> Any:
@@ -821,7 +899,7 @@ def expected(item: Parameter) -> str:
     """Return in words what a parameter's value may be."""
     if item.allowed_values is not None:
         words = _one_of(item.allowed_values)
-        return f"a list of values, each {words}" if item.multiple else words
+        return f"a list, each item {words}" if item.multiple else words
     return _described(text_type(item))
 
 
@@ -830,12 +908,32 @@ def _described(kind: Any) -> str:
     if values := values_of(kind):
         return _one_of(values)
     if _is_list(kind):
-        return f"a list, each item {_described(_item_type(kind))}"
+        inner = get_args(_without_none(kind))
+        if get_origin(_without_none(kind)) is tuple and ... not in inner:
+            return f"a list of {len(inner)}: {', '.join(map(_described, inner))}"
+        return f"a list, each item {_described(_item_type(kind))}" if inner else "a list"
     if len(_choices(kind)) > 1:
         return " or ".join(map(_described, _choices(kind)))
     if isinstance(kind, type) and issubclass(kind, os.PathLike):
         return "a path"
     return _WORDS.get(kind, getattr(kind, "__name__", str(kind)))
+
+
+_PLACEHOLDERS = {int: "INTEGER", float: "NUMBER", bool: "BOOLEAN", str: "TEXT", Any: "JSON"}
+
+
+def placeholder(kind: Any) -> str:
+    """Return what stands for a value of a type in a command line's help: NUMBER, PATH, [sgd|adam]."""
+    if values := values_of(kind):
+        return f"[{'|'.join(map(str, values))}]"
+    kind = _without_none(kind)
+    if _is_list(kind):
+        return placeholder(_item_type(kind))
+    if len(_choices(kind)) > 1:
+        return "|".join(dict.fromkeys(placeholder(choice) for choice in _choices(kind) if choice is not type(None)))
+    if isinstance(kind, type) and issubclass(kind, os.PathLike):
+        return "PATH"
+    return _PLACEHOLDERS.get(kind, "JSON")
 
 
 def values_of(kind: Any) -> list[Any]:
