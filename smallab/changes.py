@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from typing import Any
 
 from smallab.environment import source
 from smallab.experiment_types.experiment import Experiment
@@ -40,6 +41,12 @@ def made_by_other_code(texts: Iterable[str], storage: Storage, experiment: Exper
     return [text for text in texts if Metadata(_metadata_file(storage, text)).get("run_id") in other]
 
 
+def is_by_other_code(metadata: Mapping[str, Any], experiment: Experiment) -> bool:
+    """Tell whether an observation was made by other code than the experiment's now; not where either is unknown."""
+    then, now = metadata.get("code"), source(experiment)
+    return None not in {then, now} and then != now
+
+
 def _metadata_file(storage: Storage, text: str) -> str:
     return os.path.join(storage.folder_of(digest(text)), "metadata.json")
 
@@ -51,7 +58,7 @@ def _sources(storage: Storage) -> dict[str, str]:
     for entry in entries(folder):
         with suppress(OSError, ValueError, AttributeError):  # not a run's record, or damaged: nothing is known of it
             with open(os.path.join(folder, entry), encoding="utf-8") as file:
-                code = json.load(file).get("source")
+                code = json.load(file).get("code")
             if code:
                 found[entry.removesuffix(".json")] = code
     return found

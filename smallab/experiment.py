@@ -1,5 +1,458 @@
-"""The short spelling of the import: ``from smallab.experiment import Experiment``."""
+"""Experiments that are functions: ``@experiment``; also names `Experiment`, for those who import it from here."""
 
+from __future__ import annotations
+
+import copy
+import copyreg
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, cast, overload
+
+from smallab.callbacks import CallbackManager, emit
 from smallab.experiment_types.experiment import Experiment
+from smallab.formats import Format, format_named
+from smallab.observation import Failure
+from smallab.plugins import plugins
+from smallab.runner.execute import users_part
+from smallab.running import Running, current, new_seed
+from smallab.specification import Specification, canonical, parse
+from smallab.storage import check_name, new_id, root_folder
 
-__all__ = ["Experiment"]
+if TYPE_CHECKING:
+    import inspect
+    import logging
+    import multiprocessing
+    from pathlib import Path
+
+    import pandas
+
+    from smallab.calls import Calls, Observations
+    from smallab.parameters import Parameter
+
+__all__ = ["Experiment", "FunctionExperiment", "experiment"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_ONLY_HERE = {"_calls", "_parameters", "_running"}  # what does not travel to another process
+
+
+class FunctionExperiment(Experiment, Generic[P, R]):
+    """A function whose calls are recorded; what `experiment` makes of it.
+
+    It has the function's name, docstring, signature and types. ``runner.run`` takes it as any other `Experiment`.
+
+    Parameters
+    ----------
+    function, name, root, format, cache, callbacks
+        As for `experiment`.
+
+    Attributes
+    ----------
+    name
+        The folder that holds its observations.
+    code
+        The function's source when it was defined; None where it cannot be had (an old shell).
+    """
+
+    format: Format
+    __module__: str
+    __qualname__: str
+
+    def __init__(
+        self,
+        function: Callable[P, R],
+        name: str | None = None,
+        root: str | os.PathLike[str] | None = None,
+        format: str | Format = "pickle",
+        cache: bool = False,
+        callbacks: Iterable[CallbackManager] = (),
+    ) -> None:
+        from smallab.environment import source
+
+        if not callable(function) or isinstance(function, type):
+            raise TypeError(f"@experiment stands above a function, not {function!r}; a class subclasses Experiment")
+        functools.update_wrapper(self, function)
+        self.__wrapped__ = function
+        self.name = check_name(name or str(getattr(function, "__name__", "")))
+        self.root, self.format, self.cache = root, format_named(format), cache
+        self.callbacks = list(callbacks)
+        self.code = source(function)  # now: its file may be edited before the first call
+        self._calls: dict[str, Calls] = {}
+        self._parameters: tuple[int, dict[str, Parameter]] | None = None
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function, record what comes of it, and return what it returns."""
+        values, specification = self._bound(args, dict(kwargs))
+        return self._record(values, specification)
+
+    def run(self, given: Mapping[str, Any]) -> R:
+        """Call the function with arguments from a dict, and record what comes of it.
+
+        Parameters
+        ----------
+        given
+            Arguments by name: typed, or what JSON holds of them. There may be ``random_seed`` as well, and, for this
+            call alone, ``output_dir`` (the folder that holds the observations) and ``params_file`` (a file of
+            arguments; those given here win).
+
+        Returns
+        -------
+        object
+            What the function returns.
+
+        Raises
+        ------
+        ParameterError
+            An argument is unknown, missing or ill-typed; the message names it.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> @experiment(root=tempfile.mkdtemp())
+        ... def square(x: float, y: int = 2):
+        ...     return x ** y
+        >>> square.run({"x": 3})
+        9
+        """
+        specification, root = self._completed(given)
+        return self._record(self._typed(specification), specification, root)
+
+    def run_in_new_process(self, given: Mapping[str, Any]) -> multiprocessing.Process:
+        """Start a process that calls the function with arguments from a dict; do not wait for it.
+
+        Parameters
+        ----------
+        given
+            As for `run`.
+
+        Returns
+        -------
+        multiprocessing.Process
+            It has been started; ``join()`` waits for it. What the function raises is recorded as ever and printed on
+            stderr, and ``exitcode`` is 1 then. Callbacks are called there, too.
+
+        Raises
+        ------
+        ParameterError
+            An argument is unknown, missing or ill-typed.
+        """
+        from smallab.new_process import start
+
+        specification, root = self._completed(given)
+        there = copy.copy(self)
+        there.root = root_folder(root or self.root)  # its environment may be another one
+        return start(_record_there, there, specification, None if _has_seed(specification) else _draw_seed())
+
+    def cli(self, arguments: Sequence[str] | None = None) -> NoReturn:
+        """Run the experiment with arguments from the command line, and exit (extra ``cli``).
+
+        Parameters
+        ----------
+        arguments
+            What stands on the command line; where None, ``sys.argv``.
+
+        Raises
+        ------
+        SystemExit
+            Always: 0 if it ran, 1 if it failed, 2 if the command line is wrong.
+        ImportError
+            click is not installed.
+        """
+        from smallab.command_line import run
+
+        run(self, arguments)
+
+    def observations(self, current_code_only: bool = False) -> Observations:
+        """Return what is recorded of the experiment, by this session and earlier ones, the oldest call first.
+
+        Parameters
+        ----------
+        current_code_only
+            True leaves out what an older version of the function made.
+
+        Returns
+        -------
+        list of Observation
+            What batches of the experiment's name made comes first.
+        """
+        from smallab.calls import Observations
+        from smallab.changes import is_by_other_code
+
+        found = self._folder().observations()
+        return Observations(item for item in found if not (current_code_only and is_by_other_code(item.metadata, self)))
+
+    def to_dataframe(self, current_code_only: bool = False) -> pandas.DataFrame:
+        """Return `observations` as a table, one row each, as `smallab.to_dataframe` does (extra ``pandas``)."""
+        from smallab.frames import frame
+
+        return frame(self.observations(current_code_only))
+
+    def artefacts(self, id: str) -> list[Path]:
+        """Return the files that an observation wrote under ``current_dir()``, sorted.
+
+        Parameters
+        ----------
+        id
+            The observation's ``id``.
+
+        Raises
+        ------
+        LookupError
+            There is no such observation.
+        """
+        from pathlib import Path
+
+        folder = Path(self._folder().folder_of(check_name(id)))
+        if not folder.is_dir():
+            raise LookupError(f"{self.name} has no observation {id!r}: there is no folder {folder}")
+        return sorted(path for path in folder.joinpath("artefacts").rglob("*") if path.is_file())
+
+    def main(self, specification: Specification) -> Any:
+        """Run one specification of a batch."""
+        from smallab.parameters import complete
+
+        completed = complete(self.parameters, specification)
+        if _has_seed(completed):
+            current().seed = completed["random_seed"]
+        return self._called(self._typed(completed))
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """The parameters by name, from the signature, the docstring and ``@parameter``."""
+        from smallab.parameters import declared, parameters_of
+
+        count = len(declared(self))  # a group may declare more, later on
+        if self._parameters is None or self._parameters[0] != count:
+            self._parameters = count, parameters_of(self)
+        return self._parameters[1]
+
+    @property
+    def logger(self) -> logging.Logger:
+        """A logger that writes to the ``log.txt`` of what is running, from INFO up."""
+        return current().logger
+
+    def _own(self) -> Running:
+        return current()
+
+    def _folder(self, root: str | os.PathLike[str] | None = None) -> Calls:
+        """Return the folder tree that calls are recorded in."""
+        from smallab.calls import Calls
+
+        folder = root_folder(root or self.root)
+        if folder not in self._calls:
+            self._calls[folder] = Calls(folder, self.name, format=self.format)
+        return self._calls[folder]
+
+    def _record(
+        self,
+        values: Mapping[str, Any],
+        specification: Specification,
+        root: str | os.PathLike[str] | None = None,
+        drawn: int | None = None,
+    ) -> R:
+        """Call the function and record it; or return what an earlier call returned, where ``cache`` asks for that."""
+        text, calls = canonical(specification, self.name), self._folder(root)
+        seed = specification["random_seed"] if _has_seed(specification) else _draw_seed() if drawn is None else drawn
+        metadata = {} if _has_seed(specification) else {"random_seed": seed}
+        if self.cache and (earlier := calls.earlier(text, self.code)):
+            return cast("R", earlier.result)
+        calls.prepare(self)
+        callbacks = [*self.callbacks, *plugins("smallab.callbacks")]
+        emit(callbacks, "set_experiment_name", lambda: (self.name,))
+        running = Running(new_id(), text, calls, seed)
+        try:
+            with running.here():
+                result = self._called(values)
+            _save(running, result, metadata)
+        except BaseException as error:
+            _record_failure(running, raised := error, metadata)
+            emit(callbacks, "on_specification_failure", lambda: (raised, parse(text)))
+            raise
+        emit(callbacks, "on_specification_complete", lambda: (parse(text), calls.load(text, running.id).value))
+        return result
+
+    def _called(self, values: Mapping[str, Any]) -> R:
+        from smallab.parameters import arguments
+
+        args, kwargs = arguments(self.__wrapped__, values)
+        return self.__wrapped__(*args, **kwargs)
+
+    def _typed(self, specification: Specification) -> dict[str, Any]:
+        from smallab.parameters import typed
+
+        return typed(self.parameters, specification)
+
+    def _completed(self, given: Mapping[str, Any]) -> tuple[Specification, Any]:
+        """Return the specification that given arguments make, and the folder that is among them."""
+        from smallab.parameters import complete, separate
+
+        values, settings = separate(self.parameters, given)
+        return complete(self.parameters, values), settings.get("output_dir")
+
+    def _bound(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Mapping[str, Any], Specification]:
+        """Return a call's arguments by name, as the function gets them, and the specification that they make."""
+        import inspect
+
+        from smallab.parameters import ParameterError, complete, plain, takes_params
+
+        own = {name: item for name, item in self.parameters.items() if not name.startswith("**")}
+        seed = {}
+        if "random_seed" not in own and len(own) == len(self.parameters) and "random_seed" in kwargs:
+            seed = complete({}, {"random_seed": kwargs.pop("random_seed")})
+        signature = inspect.signature(self.__wrapped__)
+        given = _by_name(signature.bind_partial(*args, **kwargs))
+        if takes_params(self.__wrapped__) and given:
+            specification = complete(own, {**given["params"], **seed})
+            return self._typed(specification), specification
+        rest = {name: item for name, item in own.items() if name not in given}
+        try:
+            defaults = complete(rest, {})
+        except ParameterError:
+            signature.bind(*args, **kwargs)  # says what is missing in Python's own words
+            raise
+        specification = {name: plain(given[name]) if name in given else defaults[name] for name in (own | given)}
+        as_they_are = {name: item.default for name, item in rest.items() if plain(item.default) == defaults[name]}
+        return {**self._typed(defaults), **as_they_are, **given}, specification | seed
+
+    def __copy__(self) -> FunctionExperiment[P, R]:
+        made = object.__new__(type(self))
+        vars(made).update(vars(self))
+        return made
+
+    def __deepcopy__(self, memo: object) -> FunctionExperiment[P, R]:
+        return copy.copy(self)  # a run changes nothing of it
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel by name where another process can import it, else with the function (which cloudpickle can do)."""
+        if _can_be_imported(self):
+            return _imported, (self.__module__, self.__qualname__), {"root": self.root}
+        state = {name: value for name, value in vars(self).items() if name not in _ONLY_HERE}
+        return copyreg.__newobj__, (type(self),), state | {"_calls": {}, "_parameters": None}  # type: ignore[attr-defined]
+
+    def __repr__(self) -> str:
+        import inspect
+
+        return f"<experiment {self.name}{inspect.signature(self.__wrapped__)}>"
+
+
+def _save(running: Running, result: Any, metadata: Mapping[str, Any]) -> None:
+    record = {"specification": parse(running.text), "result": result}
+    try:
+        running.storage.save(running.id, running.text, record, {**running.metadata(), **metadata})
+    except Exception as error:
+        error.add_note(f"{running.storage.name} returned, but what it returned cannot be saved")
+        raise
+
+
+def _record_failure(running: Running, error: BaseException, metadata: Mapping[str, Any]) -> None:
+    failure = Failure.of(error.with_traceback(users_part(error.__traceback__)))
+    try:
+        running.storage.save_failure(running.id, running.text, failure, {**running.metadata(), **metadata})
+    except OSError as unsaved:  # a full disk: the caller hears of both
+        error.add_note(f"and this could not be recorded: {unsaved}")
+
+
+def _has_seed(specification: Specification) -> bool:
+    return isinstance(specification.get("random_seed"), int)
+
+
+def _draw_seed() -> int:
+    """Draw a seed: from what is running here, so that an experiment inside another is reproducible with it."""
+    try:
+        return new_seed()
+    except RuntimeError:
+        return int.from_bytes(os.urandom(4), "big")
+
+
+def _by_name(bound: inspect.BoundArguments) -> dict[str, Any]:
+    """Return the arguments of a call by name; those of ``**kwargs`` are arguments like others."""
+    given = dict(bound.arguments)
+    for name, item in bound.signature.parameters.items():
+        if item.kind is item.VAR_KEYWORD:
+            more = given.pop(name, {})
+            if shared := more.keys() & bound.signature.parameters.keys():
+                raise TypeError(f"{', '.join(sorted(shared))} would be twice in the specification; rename it")
+            given |= more
+    return given
+
+
+def _record_there(
+    experiment: FunctionExperiment[..., Any], specification: Specification, drawn_seed: int | None
+) -> None:
+    """Call an experiment in the process that was started for it."""
+    experiment._record(experiment._typed(specification), specification, None, drawn_seed)  # noqa: SLF001  # its own
+
+
+def _can_be_imported(experiment: FunctionExperiment[..., Any]) -> bool:
+    """Tell whether another process finds an experiment where its function says that it is."""
+    if experiment.__module__ in {"__main__", "__mp_main__"}:
+        return False
+    try:
+        found = functools.reduce(getattr, experiment.__qualname__.split("."), sys.modules[experiment.__module__])
+    except (AttributeError, KeyError):  # it was defined inside a function
+        return False
+    return isinstance(found, FunctionExperiment) and found.__wrapped__ is experiment.__wrapped__
+
+
+def _imported(module: str, name: str) -> Any:
+    import importlib
+
+    return copy.copy(functools.reduce(getattr, name.split("."), importlib.import_module(module)))
+
+
+@overload
+def experiment(function: Callable[P, R], /) -> FunctionExperiment[P, R]: ...
+@overload
+def experiment(
+    *,
+    name: str | None = None,
+    root: str | os.PathLike[str] | None = None,
+    format: str | Format = "pickle",
+    cache: bool = False,
+    callbacks: Iterable[CallbackManager] = (),
+) -> Callable[[Callable[P, R]], FunctionExperiment[P, R]]: ...
+def experiment(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Make an experiment of a function: its calls are recorded, and return what the function returns.
+
+    Parameters
+    ----------
+    function
+        Its arguments are JSON, or of types that have a place there (Path, Enum, numpy scalars). What it returns is
+        the result; what it raises is recorded as a failure, and raised.
+    name
+        The folder of its observations; where None, the function's name.
+    root
+        The folder that holds that folder; where None, SMALLAB_ROOT, else ``experiment_runs``.
+    format
+        How results are saved: "pickle", "json", or a format of your own (see `smallab.formats`).
+    cache
+        True: a call is answered from an observation of the same arguments, made by the same code, if there is one.
+    callbacks
+        Hooks that are told of every call: ``on_specification_complete`` and ``on_specification_failure``.
+
+    Returns
+    -------
+    FunctionExperiment
+        The function, with ``observations()``, ``to_dataframe()``, ``artefacts(id)``, ``run(dict)``,
+        ``run_in_new_process(dict)`` and ``cli()``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> @experiment(root=tempfile.mkdtemp())
+    ... def square(x: float, y: int = 2):
+    ...     return x ** y
+    >>> square(3)
+    9
+    >>> [(observation.specification, observation.result) for observation in square.observations()]
+    [({'x': 3, 'y': 2}, 9)]
+    """
+    if function is None:
+        return functools.partial(FunctionExperiment, **options)
+    return FunctionExperiment(function, **options)
+
+
+experiment.Experiment = Experiment  # type: ignore[attr-defined]  # `smallab.experiment` is this function, not the module

@@ -49,7 +49,7 @@ class Failure(NamedTuple):
         kind = type(exception)
         name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
         try:
-            return cls(name, str(exception), "".join(traceback.format_exception(exception)))
+            return cls(name, "".join([str(exception)]), "".join(traceback.format_exception(exception)))
         except Exception as error:  # an exception whose own __str__ raises must not hide that it was raised
             return cls(name, f"<its message cannot be had: {error!r}>", "".join(traceback.format_tb(exception.__traceback__)))
 
@@ -60,28 +60,33 @@ class Failure(NamedTuple):
         return f"Failure({self})"
 
 
-class Observation(NamedTuple):
-    """One specification's outcome, as it stands on disk.
-
-    Attributes
-    ----------
-    id
-        The name of its folder: in a batch, the specification's hash.
-    specification
-        What ``main`` was passed.
-    result
-        What ``main`` returned; None where it failed.
-    failure
-        Why it failed (or why the saved result cannot be read); None where it did not.
-    metadata
-        Read from disk when first asked for: run_id, started and ended (ISO 8601, UTC), duration (seconds), host, …
-    """
-
+class _Fields(NamedTuple):  # apart, because a NamedTuple's own class body must not override _asdict
     id: str
     specification: Specification
     result: Any = None
     failure: Failure | None = None
     metadata: Mapping[str, Any] = MappingProxyType({})
+
+
+class Observation(_Fields):
+    """One specification's outcome, as it stands on disk.
+
+    Attributes
+    ----------
+    id
+        The name of its folder: in a batch, the specification's hash; of a call, a name that sorts by time.
+    specification
+        What ``main`` was passed: of a call, all arguments, defaults included.
+    result
+        What ``main`` returned; None where it failed.
+    failure
+        Why it failed (or why the saved result cannot be read); None where it did not.
+    metadata
+        Read from disk when first asked for: run_id, started and ended (ISO 8601, UTC), duration (seconds), host, …,
+        and timing, environment and code.
+    """
+
+    __slots__ = ()
 
     @property
     def value(self) -> Any:
@@ -89,6 +94,16 @@ class Observation(NamedTuple):
         if self.failure:
             raise SpecificationFailed(self.failure)
         return self.result
+
+    def _asdict(self) -> dict[str, Any]:
+        """Return it as a dict of dicts, which is JSON if the result is."""
+        failure = self.failure and self.failure._asdict()
+        return {**super()._asdict(), "failure": failure, "metadata": dict(self.metadata)}
+
+    def _repr_html_(self) -> str:
+        from smallab.notebook import table
+
+        return table([self])
 
     def __repr__(self) -> str:
         outcome = f"✗ {self.failure}" if self.failure else f"→ {self.result!r}"

@@ -20,10 +20,10 @@ from collections import UserDict
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
-from smallab.formats import PICKLE, Format
+from smallab.formats import PICKLE, Format, formats
 from smallab.observation import Failure, Observation
 from smallab.specification import SpecificationError, are_canonical, canonical, digest, parse
 
@@ -41,8 +41,9 @@ def check_name(name: str) -> str:
     """Return a batch's name if it is one path component on Linux, macOS and Windows; else raise ValueError."""
     if not isinstance(name, str) or not 0 < len(name.encode(errors="replace")) <= 200 or _ILLEGAL.search(name):
         raise ValueError(
-            f"{name!r} cannot name a batch: it names a folder, on Windows too, so it must not be empty, longer than "
-            'reserved (con, nul, …), end in a dot or a space, or hold any of < > : " / \\ | ? *'
+            f"{name!r} cannot name a batch: it names a folder, on Windows too, so it must not be empty or "
+            'longer than 200 bytes, be reserved (con, nul, …), begin with a space, end in a space or a dot, or hold '
+            'any of < > : " / \\ | ? *'
         )
     return name
 
@@ -74,6 +75,20 @@ def _host() -> str:
 HOST = _host()
 _token = os.urandom(4).hex()
 _numbers = itertools.count()
+
+
+def process_gone(host: str, pid: int) -> bool:
+    """Tell whether a process is known to be gone: on this machine, and neither running nor asleep."""
+    if host != HOST or os.name == "nt":  # on Windows os.kill ends a process; there the heartbeat alone must do
+        return False
+    try:
+        os.kill(pid, 0)
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            return file.read().rpartition(")")[2].split()[0] in "ZX"  # killed, but not yet waited for
+    except ProcessLookupError:
+        return True
+    except OSError:  # another user's process, or no /proc (macOS)
+        return False
 
 
 def mark() -> str:
@@ -179,11 +194,22 @@ def read_list(path: str) -> dict[str, None]:
             texts += chunk
         if not (regular and closed):
             file.seek(0)
-            content = json.load(file)
+            try:
+                content = json.load(file)
+            except RecursionError as error:
+                raise ValueError("nested too deeply") from error
             if not isinstance(content, list):
                 raise ValueError("not a list of specifications")
             texts = [canonical(item) for item in content]
     return dict.fromkeys(texts)
+
+
+@lru_cache(maxsize=64)
+def _kept_once(path: str) -> dict[str, Any]:
+    """Return what a run's record holds of the metadata of all its specifications."""
+    with open(path, encoding="utf-8") as file:
+        record = json.load(file)
+    return {key: record[key] for key in ("environment", "code") if key in record}
 
 
 class Metadata(UserDict[str, Any]):
@@ -196,10 +222,17 @@ class Metadata(UserDict[str, Any]):
     def data(self) -> dict[str, Any]:  # type: ignore[override]  # UserDict keeps its items here
         try:
             with open(self.path, encoding="utf-8") as file:
-                return dict(json.load(file))
+                found = dict(json.load(file))
         except (OSError, ValueError, TypeError) as error:
             _log.warning("%s cannot be read: %s", self.path, error)
             return {}
+        with suppress(OSError, ValueError, LookupError, TypeError):  # an older version's, or its run's record is gone
+            timing = {"start": found["started"], "end": found["ended"], "duration": found["duration"]}
+            if blocks := found.get("timing"):
+                timing |= {**blocks, "total": found["duration"]}
+            found["timing"] = timing
+            found |= _kept_once(f"{os.path.dirname(os.path.dirname(self.path))}/runs/{found['run_id']}.json")
+        return found
 
 
 class Storage:
@@ -227,8 +260,15 @@ class Storage:
         return f"{self.folder}/{id}"
 
     def result(self, id: str) -> str:
-        """Return the file of a specification's result."""
+        """Return the file that a specification's result is written to."""
         return f"{self.folder}/{id}/{id}.{self.format.suffix}"
+
+    def found(self, id: str) -> tuple[str, Format] | None:
+        """Return the file of a specification's result, whichever known format it has, and that format; None: no file."""
+        if os.access(path := self.result(id), os.F_OK):  # half the cost of os.path.exists
+            return path, self.format
+        files = {f"{self.folder}/{id}/{id}.{format.suffix}": format for format in formats()}
+        return next((item for item in files.items() if os.path.exists(item[0])), None)
 
     def list_file(self, which: Which) -> str:
         """Return the file of a list of specifications."""
@@ -259,8 +299,10 @@ class Storage:
             os.unlink(aside)
             raise
         if attempt:
-            with suppress(FileNotFoundError):
-                os.unlink(f"{folder}/failure.json")
+            others = (f"{id}.{format.suffix}" for format in formats() if format.suffix != self.format.suffix)
+            for entry in ("failure.json", *others):
+                with suppress(FileNotFoundError):
+                    os.unlink(f"{folder}/{entry}")
         self.tell("completed", id, text, f'"size":{checks["size"]},"digest":"{checks["digest"]}",')
         if attempt:
             self.remove_checkpoints(id)
@@ -292,23 +334,24 @@ class Storage:
             return 1
         return 0
 
-    def load(self, text: str) -> Observation:
+    def load(self, text: str, id: str | None = None) -> Observation:
         """Return what is saved of a specification; what cannot be read comes as a failure that names the file."""
-        id, specification = digest(text), parse(text)
-        path, metadata = self.result(id), Metadata(f"{self.folder_of(id)}/metadata.json")
+        id, specification = id or digest(text), parse(text)
+        metadata = Metadata(f"{self.folder_of(id)}/metadata.json")
+        path, format = self.found(id) or (self.result(id), self.format)
         try:
-            record = self.format.load(path)
+            record = format.load(path)
             if canonical(record["specification"]) != text:
                 raise SpecificationError(f"it holds {record['specification']}, but is in the folder of {specification}")
             return Observation(id, specification, record["result"], None, metadata)
-        except Exception as error:  # whatever unpickling raises: one damaged result must not hide the others
+        except (Exception, SystemExit) as error:  # whatever unpickling raises: one damaged result must not hide the others
             failure = Failure.of(error)
             failure = Failure(failure.type, f"{path} cannot be read: {failure.message}", failure.traceback)
             return Observation(id, specification, None, failure, metadata)
 
-    def load_failure(self, text: str) -> Observation:
+    def load_failure(self, text: str, id: str | None = None) -> Observation:
         """Return why a specification failed."""
-        id = digest(text)
+        id = id or digest(text)
         details = Metadata(f"{self.folder_of(id)}/failure.json")
         unknown = {"type": "unknown", "message": f"{details.path} cannot be read", "traceback": ""}
         failure = Failure(**{key: str(details.pop(key, value)) for key, value in unknown.items()})
@@ -328,7 +371,8 @@ class Storage:
 
     def write_run(self, record: dict[str, Any]) -> None:
         """Write this run's record under runs/."""
-        os.makedirs(f"{self.folder}/runs", exist_ok=True)
+        with suppress(FileExistsError):
+            os.mkdir(f"{self.folder}/runs")
         replace(f"{self.folder}/runs/{self.run_id}.json", json.dumps(record, indent=2).encode())
 
     def whole(self, id: str, expected: str | None = None) -> bool:
@@ -336,7 +380,8 @@ class Storage:
         import hashlib
 
         try:
-            with open(self.result(id), "rb") as file:
+            path, _ = self.found(id) or (self.result(id), None)
+            with open(path, "rb") as file:
                 found = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
         except OSError:
             return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from typing import Literal, get_args
 
 from smallab.experiment_types.experiment import Experiment
@@ -32,7 +31,7 @@ def select(
     if rerun not in get_args(Rerun):
         raise ValueError(f"rerun is {rerun!r}; it is one of {', '.join(get_args(Rerun))}")
     pending = {text: None for text in texts if text not in completed}
-    missing = [text for text in done if not os.access(storage.result(digest(text)), os.F_OK)]  # half of os.path.exists
+    missing = [text for text in done if not storage.found(digest(text))]
     if missing and rerun == "missing":
         return {text: None for text in texts if text in pending or text in set(missing)}
     if missing:
@@ -50,6 +49,6 @@ def select(
             storage.folder,
             len(changed),
             len(done),
-            type(experiment).__name__,
+            getattr(experiment, "__name__", type(experiment).__name__),  # a function's own
         )
     return pending

@@ -1,0 +1,42 @@
+"""Observations as a table, for notebooks."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+from smallab.observation import Observation
+
+_ROWS = 60  # of more, the first and the last half are shown
+_CHARACTERS = 80  # in a cell
+
+
+def table(observations: Sequence[Observation]) -> str:
+    """Return observations as an HTML table: id, the specification's keys, result or failure, and duration."""
+    keys = list(dict.fromkeys(key for item in observations for key in item.specification))
+    heads = ["id", *keys, "result", "duration"]
+    half = _ROWS // 2
+    rows = [_row(item, keys) for item in (observations if len(observations) <= _ROWS else observations[:half])]
+    if len(observations) > _ROWS:
+        rows.append([f"… {len(observations) - 2 * half} more …", *[""] * (len(heads) - 1)])
+        rows += [_row(item, keys) for item in observations[-half:]]
+    lines = [f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows]
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in heads)
+    return "\n".join(["<table>", f"<thead><tr>{head}</tr></thead>", "<tbody>", *lines, "</tbody>", "</table>"])
+
+
+def _row(observation: Observation, keys: Sequence[str]) -> list[str]:
+    found = observation.specification
+    result = f"✗ {observation.failure}" if observation.failure else _cell(observation.result)
+    duration = observation.metadata.get("duration")
+    seconds = f"{duration:.3g} s" if isinstance(duration, (int, float)) else ""
+    return [observation.id, *(_cell(found[key]) if key in found else "" for key in keys), _short(result), seconds]
+
+
+def _cell(value: Any) -> str:
+    return _short(value if isinstance(value, str) else repr(value))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _CHARACTERS else f"{text[: _CHARACTERS - 1]}…"
