@@ -91,7 +91,19 @@ def command_of(target: Any, name: str | None = None) -> click.Command:
 # One experiment.
 
 
-class _One(click.Command):
+class Command(click.Command):
+    """A command whose every error shows the usage."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx  # click's parser does not tell where an option lacks its value
+            raise
+
+
+class _One(Command):
     """The command of an experiment: an option for each of its parameters, and for those that every experiment has."""
 
     def __init__(self, name: str | None, experiment: Any, help_text: str, short: str) -> None:
@@ -179,17 +191,17 @@ def _default(item: Parameter) -> str:
 
 def _run_one(experiment: Any, found: Mapping[str, Parameter], context: click.Context, **_: object) -> int:
     """Run an experiment with what the command line says; say what came of it; return the exit status."""
-    watched, places = _watched(experiment)
-    debug = False
     try:
         values, settings = parameters.separate(found, _given(found, context))
-        debug = settings.pop("debug", False)
-        _show(watched.run({**values, **{key: item for key, item in settings.items() if key == "output_dir"}}))
-    except ParameterError as error:
-        if places:  # of another experiment, which this one calls
-            return _failed(error, places, debug)
+    except (ParameterError, ImportError) as error:
         raise click.UsageError(_spelled(error, found, context), context) from None
+    debug, output_dir = settings.get("debug", False), settings.get("output_dir")
+    watched, places = _watched(experiment)
+    try:
+        _show(watched.run({**values, "output_dir": output_dir} if output_dir else values))
     except (Exception, SystemExit) as error:  # noqa: BLE001  # it has been recorded; here it is told
+        if isinstance(error, ParameterError) and not places:  # else of another experiment, which this one calls
+            raise click.UsageError(_spelled(error, found, context), context) from None
         return _failed(error, places, debug)
     click.secho(f"saved in {places[0]}" if places else "this is what an earlier call saved", dim=True, err=True)
     return 0
@@ -228,8 +240,10 @@ def _failed(error: BaseException, places: Sequence[str], debug: bool) -> int:
     return FAILED
 
 
-def _spelled(error: ParameterError, found: Mapping[str, Parameter], context: click.Context) -> str:
+def _spelled(error: Exception, found: Mapping[str, Parameter], context: click.Context) -> str:
     """Return what is wrong, in the command line's words."""
+    if not isinstance(error, ParameterError):
+        return str(error)
     if error.name in {*found, *SETTINGS, RANDOM_SEED.name}:
         return f"--{kebab(error.name)}: {error.problem}"
     return f"{error} (in {context.params.get('params_file')})"

@@ -77,9 +77,11 @@ def _command(function: Callable[..., int], parameters: Sequence[click.Parameter]
     """Return a command that is called and described as a function is."""
     import click
 
+    from smallab.command_line import Command
+
     folder = click.Option(["--folder"], metavar="FOLDER", help="Where the batches are, if not in $SMALLAB_ROOT.")
     name = function.__name__.strip("_")
-    return click.Command(name, callback=_explained(function), params=[*parameters, folder], help=function.__doc__)
+    return Command(name, callback=_explained(function), params=[*parameters, folder], help=function.__doc__)
 
 
 def _explained(function: Callable[..., int]) -> Callable[..., int]:
