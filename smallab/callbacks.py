@@ -58,5 +58,7 @@ def emit(callbacks: Iterable[CallbackManager], hook: str, arguments: Callable[[]
         if getattr(getattr(callback, hook), "__func__", None) not in _NO_OPS:
             try:
                 getattr(callback, hook)(*arguments())
-            except (Exception, SystemExit):  # a broken hook must not cost a result, nor change a status
+            except KeyboardInterrupt:
+                raise
+            except BaseException:  # a broken hook must not cost a result, nor change a status
                 _log.exception("the hook %s of %r raised; the results are safe", hook, callback)

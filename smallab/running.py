@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _current: ContextVar[Running] = ContextVar("smallab_running")
+_TIMES = frozenset({"start", "end", "duration", "total"})  # what the timing in an observation's metadata holds anyway
 
 # `logging` never forgets a name and setLevel clears every logger's cache: one name for each specification would
 # make a batch quadratic. So names are lent, and there are as many as specifications ever ran at once.
 _names_given_back: list[str] = []
+_parent = logging.getLogger("smallab.experiment")
 _new_names = (f"smallab.experiment.{number}" for number in itertools.count())
 
 
@@ -35,6 +37,12 @@ class _LogFile(logging.FileHandler):
         super().__init__(path, encoding="utf-8", delay=True, errors="backslashreplace")
         self.setLevel(logging.INFO)
         self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record; pass it on to those handlers that the user's own settings would show it to."""
+        super().emit(record)
+        if _parent.isEnabledFor(record.levelno) and _parent.hasHandlers():
+            _parent.callHandlers(record)
 
     def _open(self):  # type: ignore[no-untyped-def]  # typeshed calls it private; the manual documents delay=
         with suppress(FileExistsError):
@@ -78,7 +86,7 @@ class Running:
 
     @cached_property
     def logger(self) -> logging.Logger:
-        """A logger that writes to the specification's log.txt, from INFO up, and passes on to the root logger."""
+        """A logger that writes to the specification's log.txt, from INFO up, and to the user's own handlers."""
         try:
             name = _names_given_back.pop()
         except IndexError:
@@ -86,6 +94,7 @@ class Running:
         logger = logging.getLogger(name)
         if logger.level != logging.INFO:
             logger.setLevel(logging.INFO)
+        logger.propagate = False  # its level is not the user's: the handler passes on what theirs lets through
         logger.disabled = False  # logging.config disables what it does not know
         logger.addHandler(_LogFile(f"{self.folder}/log.txt"))
         return logger
@@ -191,9 +200,13 @@ def time_block(name: str) -> Iterator[None]:
 
     Raises
     ------
+    ValueError
+        The name is start, end, duration or total, which stand there already.
     RuntimeError
         Nothing is running here.
     """
+    if name in _TIMES:
+        raise ValueError(f"time_block({name!r}): metadata[\"timing\"] has that already; give the block another name")
     blocks, started = current().blocks, time.perf_counter()
     try:
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -69,7 +70,7 @@ class BatchResult:
 
         completed = map(self._storage.load, [*self._skipped, *self._completed])
         failed = (self._storage.load_failure(report.text) for report in self._failed)
-        return frame([*completed, *failed])
+        return frame(itertools.chain(completed, failed))
 
     def __bool__(self) -> bool:
         return not self._failed
