@@ -60,5 +60,5 @@ def emit(callbacks: Iterable[CallbackManager], hook: str, arguments: Callable[[]
                 getattr(callback, hook)(*arguments())
             except KeyboardInterrupt:
                 raise
-            except BaseException:  # a broken hook must not cost a result, nor change a status
+            except BaseException:  # noqa: BLE001  # a broken hook must not cost a result, nor change a status
                 _log.exception("the hook %s of %r raised; the results are safe", hook, callback)

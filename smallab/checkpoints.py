@@ -50,6 +50,6 @@ class Checkpoints:
         for number in self._numbers():
             try:
                 return number, PICKLE.load(self._path(number))
-            except Exception as error:  # whatever unpickling raises: an older one may load
+            except Exception as error:  # noqa: BLE001  # whatever unpickling raises: an older one may load
                 _log.warning("%s cannot be read (%s); going on from an older one", self._path(number), error)
         return None

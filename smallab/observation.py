@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from smallab.specification import Specification
 
 
-class SpecificationFailed(RuntimeError):
+class SpecificationFailed(RuntimeError):  # noqa: N818  # what happened is its name
     """Stands in for an exception that could not leave the process where it was raised.
 
     Its message holds the original's type, message and traceback; ``failure`` holds them as a `Failure`.
@@ -50,8 +50,9 @@ class Failure(NamedTuple):
         name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
         try:
             return cls(name, "".join([str(exception)]), "".join(traceback.format_exception(exception)))
-        except Exception as error:  # an exception whose own __str__ raises must not hide that it was raised
-            return cls(name, f"<its message cannot be had: {error!r}>", "".join(traceback.format_tb(exception.__traceback__)))
+        except Exception as error:  # noqa: BLE001  # one whose own __str__ raises must not hide that it was raised
+            frames = traceback.format_tb(exception.__traceback__)
+            return cls(name, f"<its message cannot be had: {error!r}>", "".join(frames))
 
     def __str__(self) -> str:
         return f"{self.type}: {self.message}"

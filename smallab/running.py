@@ -44,7 +44,7 @@ class _LogFile(logging.FileHandler):
         if _parent.isEnabledFor(record.levelno) and _parent.hasHandlers():
             _parent.callHandlers(record)
 
-    def _open(self):  # type: ignore[no-untyped-def]  # typeshed calls it private; the manual documents delay=
+    def _open(self):  # type: ignore[no-untyped-def]  # noqa: ANN202  # typeshed calls it private; the manual documents delay=
         with suppress(FileExistsError):
             os.mkdir(os.path.dirname(self.baseFilename))
         return super()._open()
@@ -82,7 +82,7 @@ class Running:
         """The specification's own generator, the same in every run of it."""
         import random
 
-        return random.Random(self.seed)
+        return random.Random(self.seed)  # noqa: S311  # reproducible, not secret
 
     @cached_property
     def logger(self) -> logging.Logger:
@@ -206,7 +206,7 @@ def time_block(name: str) -> Iterator[None]:
         Nothing is running here.
     """
     if name in _TIMES:
-        raise ValueError(f"time_block({name!r}): metadata[\"timing\"] has that already; give the block another name")
+        raise ValueError(f'time_block({name!r}): metadata["timing"] has that already; give the block another name')
     blocks, started = current().blocks, time.perf_counter()
     try:
         yield

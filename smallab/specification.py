@@ -110,31 +110,29 @@ def _check(value: object, where: str) -> None:
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
             _check(item, f"{where}[{index}]")
-    elif isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise SpecificationError(f"{where}: {value!r} holds a lone surrogate, which is not Unicode") from error
-    elif isinstance(value, float):
-        if not math.isfinite(value):
+    else:
+        _check_scalar(value, where)
+
+
+def _check_scalar(value: object, where: str) -> None:
+    try:
+        value = value if value is None or isinstance(value, (str, int, float)) else _scalar(value)
+        if isinstance(value, float) and not math.isfinite(value):
             raise SpecificationError(f"{where}: {value!r} is not JSON; use null or a string")
-    elif isinstance(value, int):
-        try:
-            str(value)
-        except ValueError as error:  # Python's limit on digits
-            raise SpecificationError(f"{where}: {error}; write it as a string") from error
-    elif value is not None:
-        try:
-            _check(_scalar(value), where)
-        except TypeError:
-            hint = "; write it as a list (list(…) or .tolist())" if isinstance(value, Iterable) else ""
-            raise SpecificationError(f"{where}: {_describe(value)} is not JSON{hint}") from None
+        str(value).encode()
+    except UnicodeEncodeError as error:
+        raise SpecificationError(f"{where}: {value!r} holds a lone surrogate, which is not Unicode") from error
+    except TypeError:
+        hint = "; write it as a list (list(…) or .tolist())" if isinstance(value, Iterable) else ""
+        raise SpecificationError(f"{where}: {_describe(value)} is not JSON{hint}") from None
+    except ValueError as error:  # Python's limit on the digits of an int, or said above
+        raise error if isinstance(error, SpecificationError) else SpecificationError(f"{where}: {error}") from error
 
 
 def _describe(value: object) -> str:
     try:
         text = repr(value)
-    except Exception:  # an object that cannot even be shown is named by its type
+    except Exception:  # noqa: BLE001  # an object that cannot even be shown is named by its type
         return type(value).__name__
     return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '…'}"
 

@@ -79,7 +79,7 @@ class SpecificationGenerator:
         if not isinstance(generation_specification, Mapping):
             kind = type(generation_specification).__name__
             raise SpecificationError(f"{where}: a generation specification is a dict of lists, not a {kind}")
-        values = [_values(value, f"{where}[{json.dumps(str(key), ensure_ascii=False)}]") for key, value in generation_specification.items()]
+        values = [_values(value, f"{where}[{_quoted(key)}]") for key, value in generation_specification.items()]
         keys = tuple(generation_specification)
         # Only what can be changed is copied: a million specifications of plain values share them all.
         shared = [key for key, choices in zip(keys, values, strict=True) if any(map(_mutable, choices))]
@@ -88,6 +88,10 @@ class SpecificationGenerator:
             for key in shared:
                 specification[key] = copy.deepcopy(specification[key])
             yield specification
+
+
+def _quoted(key: object) -> str:
+    return json.dumps(str(key), ensure_ascii=False)
 
 
 def _values(value: object, where: str) -> list[Any]:

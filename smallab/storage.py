@@ -17,7 +17,7 @@ import re
 import threading
 import time
 from collections import UserDict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 from smallab.formats import PICKLE, Format, formats
 from smallab.observation import Failure, Observation
-from smallab.specification import SpecificationError, are_canonical, canonical, digest, parse
+from smallab.specification import Specification, SpecificationError, are_canonical, canonical, digest, parse
 
 Which = Literal["completed", "failed"]
 
@@ -42,7 +42,7 @@ def check_name(name: str) -> str:
     if not isinstance(name, str) or not 0 < len(name.encode(errors="replace")) <= 200 or _ILLEGAL.search(name):
         raise ValueError(
             f"{name!r} cannot name a batch: it names a folder, on Windows too, so it must not be empty or "
-            'longer than 200 bytes, be reserved (con, nul, …), begin with a space, end in a space or a dot, or hold '
+            "longer than 200 bytes, be reserved (con, nul, …), begin with a space, end in a space or a dot, or hold "
             'any of < > : " / \\ | ? *'
         )
     return name
@@ -212,6 +212,11 @@ def _kept_once(path: str) -> dict[str, Any]:
     return {key: record[key] for key in ("environment", "code") if key in record}
 
 
+def _check_identity(saved: Specification, text: str) -> None:
+    if canonical(saved) != text:
+        raise SpecificationError(f"it holds {saved}, but is in the folder of {text}")
+
+
 class Metadata(UserDict[str, Any]):
     """A specification's metadata, read from its file when first asked for; empty where that cannot be read."""
 
@@ -220,6 +225,7 @@ class Metadata(UserDict[str, Any]):
 
     @cached_property
     def data(self) -> dict[str, Any]:  # type: ignore[override]  # UserDict keeps its items here
+        """What the file holds."""
         try:
             with open(self.path, encoding="utf-8") as file:
                 found = dict(json.load(file))
@@ -264,7 +270,7 @@ class Storage:
         return f"{self.folder}/{id}/{id}.{self.format.suffix}"
 
     def found(self, id: str) -> tuple[str, Format] | None:
-        """Return the file of a specification's result, whichever known format it has, and that format; None: no file."""
+        """Return the file of a specification's result, in whichever known format, and the format; None where none is."""
         if os.access(path := self.result(id), os.F_OK):  # half the cost of os.path.exists
             return path, self.format
         files = {f"{self.folder}/{id}/{id}.{format.suffix}": format for format in formats()}
@@ -328,9 +334,9 @@ class Storage:
         try:
             os.mkdir(folder)
         except FileExistsError:
-            with suppress(OSError, ValueError, LookupError, TypeError):  # no failure before this one, or not a whole file
-                with open(f"{folder}/failure.json", encoding="utf-8") as file:
-                    return int(json.load(file)["attempt"]) + 1
+            # There may be no failure before this one, or no whole file of it.
+            with suppress(OSError, ValueError, LookupError, TypeError), open(f"{folder}/failure.json", "rb") as file:
+                return int(json.load(file)["attempt"]) + 1
             return 1
         return 0
 
@@ -341,10 +347,9 @@ class Storage:
         path, format = self.found(id) or (self.result(id), self.format)
         try:
             record = format.load(path)
-            if canonical(record["specification"]) != text:
-                raise SpecificationError(f"it holds {record['specification']}, but is in the folder of {specification}")
+            _check_identity(record["specification"], text)
             return Observation(id, specification, record["result"], None, metadata)
-        except (Exception, SystemExit) as error:  # whatever unpickling raises: one damaged result must not hide the others
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever unpickling raises: it must not hide the others
             failure = Failure.of(error)
             failure = Failure(failure.type, f"{path} cannot be read: {failure.message}", failure.traceback)
             return Observation(id, specification, None, failure, metadata)
@@ -388,7 +393,7 @@ class Storage:
         return found == expected or found == Metadata(f"{self.folder_of(id)}/metadata.json").get("digest")
 
     def from_tree(self, which: Which) -> dict[str, None]:
-        """Rebuild a list from the folders: failed where there is a failure.json, completed where the result is whole."""
+        """Rebuild a list from the folders: failed where there is a failure.json, completed if the result is whole."""
         texts: dict[str, None] = {}
         for id in entries(self.folder):
             with suppress(OSError, ValueError):  # not a folder of ours, or not whole: it runs again

@@ -83,7 +83,7 @@ class CheckpointedExperiment(Experiment):
         """Return whether a step was the last one, and the result or the progress."""
         if outcome is None or isinstance(outcome, dict):
             return outcome is not None, outcome
-        if isinstance(outcome, tuple) and len(outcome) == 2:  # noqa: PLR2004  # done and total
+        if isinstance(outcome, tuple) and len(outcome) == 2:  # done and total
             return False, outcome
         raise TypeError(
             f"{type(self).__name__}.step returned {outcome!r}; it returns a dict (the result), None, or (done, total)"
