@@ -1,0 +1,320 @@
+"""backend="dask", on a real scheduler and real workers, some of which are killed."""
+
+import contextlib
+import json
+import os
+import pickle
+import subprocess
+import sys
+import threading
+
+import joblib
+import psutil
+import pytest
+from misbehaving import FailsOn, Hangs, Kills, Square, wait_for
+
+from smallab import CallbackManager, Experiment, ExperimentRunner, load_result, load_results
+
+distributed = pytest.importorskip("distributed", reason='needs Dask: pip install "smallab[dask]"')
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:distributed"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Dask's own sockets, where its scheduler is killed
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),  # likewise
+]
+
+
+class Cluster:
+    """A scheduler and workers on loopback, started as one would on a cluster: with the dask command."""
+
+    def __init__(self, folder):
+        self.folder, self.processes = folder, []
+        self.scheduler = self._start("scheduler", "--port", "0", "--host", "127.0.0.1", "--no-dashboard")
+        wait_for(self._address)
+
+    def _address(self):
+        with contextlib.suppress(OSError, ValueError):
+            return json.loads((self.folder / "scheduler.json").read_text(encoding="utf-8"))["address"]
+
+    def _start(self, what, *options):
+        command = [sys.executable, "-m", "dask", what, "--scheduler-file", "scheduler.json", *options]
+        with open(self.folder / f"{what}.log", "ab") as log:
+            environment = os.environ | {
+                "PYTHONPATH": os.path.dirname(__file__),
+                "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "3s",
+            }
+            process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, env=environment)
+        self.processes.append(process)
+        return process
+
+    def add(self, *options):
+        common = [
+            "--host",
+            "127.0.0.1",
+            "--no-dashboard",
+            "--local-directory",
+            str(self.folder),
+            "--death-timeout",
+            "30",
+        ]
+        return self._start("worker", "--nthreads", "1", *common, *options)
+
+    def client(self, workers):
+        client = distributed.Client(self._address(), set_as_default=True, timeout=30)
+        if workers:
+            client.wait_for_workers(workers, timeout=60)
+        return client
+
+    def close(self):
+        family = [it for process in self.processes if process.poll() is None for it in _family(process)]
+        for it in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                it.kill()
+        for process in self.processes:
+            process.wait()
+
+
+def _family(process):
+    return [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """Return a client of a cluster that no test leaves without workers: two, restarted by their nannies."""
+    cluster = Cluster(tmp_path_factory.mktemp("dask"))
+    try:
+        cluster.add("--nworkers", "2")
+        with cluster.client(2) as client:
+            yield client
+    finally:
+        cluster.close()
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """Return a cluster of a test's own, without workers."""
+    folder = tmp_path / "dask"
+    folder.mkdir()
+    cluster = Cluster(folder)
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def runs(tmp_path):
+    folder = tmp_path / "seen"
+    folder.mkdir()
+    return folder
+
+
+def times(runs, what="*.begun"):
+    found = {}
+    for path in runs.glob(what):
+        x = int(path.name.partition(".")[0])
+        found[x] = found.get(x, 0) + 1
+    return found
+
+
+def test_the_same_as_without(shared):
+    specifications = [{"x": x} for x in range(20)]
+    with joblib.parallel_config(backend="dask"):
+        result = ExperimentRunner().run("same", specifications, FailsOn(3, 4))
+    assert result.counts == {"completed": 18, "skipped": 0, "failed": 2}
+    assert {str(error) for error in result.errors} == {"3 will not do", "4 will not do"}
+    assert {it.result["square"] for it in load_results("same") if it.failure is None} == {
+        x**2 for x in range(20) if x not in {3, 4}
+    }
+    assert ExperimentRunner().run("same", specifications, FailsOn(), backend="dask").counts == {
+        "completed": 2,
+        "skipped": 18,
+        "failed": 0,
+    }
+
+
+def test_what_a_script_defines(shared, tmp_path):
+    class Local(Experiment):
+        def main(self, specification):
+            return lambda: specification["x"]
+
+    assert ExperimentRunner().run("local", [{"x": 5}, {"x": 6}], Local(), backend="dask")
+    assert load_result("local", {"x": 5}).result() == 5
+
+
+def test_hooks_are_called_as_results_come_in(shared, tmp_path):
+    class WaitsForTheHook(Experiment):
+        """Of one specification's own: it ends only when the hooks have heard of all the others."""
+
+        def __init__(self, path):
+            self.path = str(path)
+
+        def main(self, specification):
+            if specification["x"] == 0:
+                wait_for(lambda: os.path.exists(self.path))
+            return specification["x"]
+
+    heard = []
+
+    def hook(specification, result):
+        heard.append((result, threading.current_thread()))
+        if len(heard) == 9:
+            (tmp_path / "heard").touch()
+
+    runner = ExperimentRunner()
+    runner.on_specification_complete(hook)
+    assert runner.run("hooks", [{"x": x} for x in range(10)], WaitsForTheHook(tmp_path / "heard"), backend="dask")
+    assert heard[-1][0] == 0
+    assert {thread for _, thread in heard} == {threading.current_thread()}
+
+
+def test_no_more_at_a_time_than_asked_for(shared, runs):
+    class Alone(Experiment):
+        def __init__(self, folder):
+            self.path = f"{folder}/alone"
+
+        def main(self, specification):
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL))
+            os.unlink(self.path)
+
+    result = ExperimentRunner().run("alone", [{"x": x} for x in range(20)], Alone(runs), num_parallel=1, backend="dask")
+    assert result.counts == {"completed": 20, "skipped": 0, "failed": 0}, result.failed
+
+
+def test_a_specification_that_kills_its_worker_kills_one_and_no_more(shared, runs):
+    specifications = [{"x": x, "dies": "SIGKILL" if x == 5 else None} for x in range(20)]
+    result = ExperimentRunner().run("kills", specifications, Kills(runs), backend="dask")
+    assert result.counts == {"completed": 19, "skipped": 0, "failed": 1}
+    ((specification, failure),) = result.failed
+    assert specification["x"] == 5
+    assert "SIGKILL" in failure.message
+    assert times(runs)[5] == 2
+    assert sum(times(runs).values()) == 20 + 1  # workers are killed alone, and no result is made twice
+
+
+def test_a_poisoned_batch_ends_where_nobody_restarts_workers(cluster, runs):
+    """Without nannies, a worker that is killed is gone for good: there are only two to lose."""
+    for _ in range(2):
+        cluster.add("--no-nanny")
+    with cluster.client(2):
+        specifications = [{"x": x, "dies": "os._exit" if x == 0 else None} for x in range(10)]
+        result = ExperimentRunner().run("poison", specifications, Kills(runs), backend="dask")
+        assert result.counts == {"completed": 9, "skipped": 0, "failed": 1}
+        assert [process.poll() is None for process in cluster.processes].count(True) == 2  # and the scheduler
+
+
+def test_what_the_scheduler_gives_up_runs_again_apart(tmp_path, runs, monkeypatch):
+    """It gives up at once where it allows no failures at all."""
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
+    (tmp_path / "dask").mkdir()
+    cluster = Cluster(tmp_path / "dask")
+    try:
+        cluster.add("--nworkers", "2")
+        with cluster.client(2):
+            specifications = [{"x": x, "dies": "os._exit" if x % 4 == 1 else None} for x in range(12)]
+            result = ExperimentRunner().run("lost", specifications, Kills(runs), backend="dask")
+            assert result.counts == {"completed": 9, "skipped": 0, "failed": 3}
+            assert sum(times(runs).values()) <= 12 + 3
+    finally:
+        cluster.close()
+
+
+def test_workers_killed_in_the_middle_cost_time_and_no_results(cluster, runs):
+    workers = cluster.add("--nworkers", "2")
+    killed = []
+
+    def kill(specification, result):
+        if len(killed) < 2 and len(killed) < len(list(runs.glob("*.finished"))) // 8:
+            nannied = [
+                it for it in psutil.Process(workers.pid).children(recursive=True) if "spawn_main" in str(it.cmdline())
+            ]
+            if nannied:
+                nannied[0].kill()
+                killed.append(nannied[0].pid)
+
+    with cluster.client(2):
+        runner = ExperimentRunner()
+        runner.on_specification_complete(kill)
+        result = runner.run("middle", [{"x": x} for x in range(40)], Kills(runs, 0.05), backend="dask")
+    assert len(killed) == 2
+    assert result.counts == {"completed": 40, "skipped": 0, "failed": 0}
+    assert sum(times(runs).values()) <= 40 + 2
+
+
+def test_workers_that_come_later_are_made_use_of(cluster):
+    class Meets(Experiment):
+        """Ends when two run at once."""
+
+        def __init__(self, folder):
+            self.folder = str(folder)
+
+        def main(self, specification):
+            with open(f"{self.folder}/{specification['x']}.met", "w", encoding="utf-8"):
+                pass
+            wait_for(lambda: len([it for it in os.listdir(self.folder) if it.endswith(".met")]) == 2)
+
+    class Adds(CallbackManager):
+        def on_batch_start(self, name, specifications):
+            cluster.add("--nworkers", "2")
+
+    with cluster.client(0):
+        runner = ExperimentRunner(callbacks=[Adds()])
+        assert runner.run("later", [{"x": x} for x in range(2)], Meets(cluster.folder), backend="dask")
+
+
+def test_a_lost_scheduler_ends_the_batch_and_what_finished_is_kept(cluster, runs):
+    cluster.add("--nworkers", "1")
+    with distributed.Client(cluster._address(), timeout=3) as client:
+        client.wait_for_workers(1, timeout=60)
+        runner = ExperimentRunner()
+        runner.on_specification_complete(lambda specification, result: cluster.scheduler.kill())
+        with pytest.raises(ConnectionError, match="run it again"):
+            runner.run("scheduler", [{"x": x} for x in range(50)], Kills(runs, 0.2), backend="dask")
+    rest = ExperimentRunner().run("scheduler", [{"x": x} for x in range(50)], Square())
+    assert rest.counts["skipped"] >= 1
+    assert rest.counts["completed"] + rest.counts["skipped"] == 50
+
+
+def test_timeouts_and_resources(shared, runs):
+    result = ExperimentRunner().run("time", [{"x": x} for x in range(4)], Hangs(runs), backend="dask", timeout=1)
+    assert [failure.type for _, failure in result.failed] == ["TimeoutError"]
+
+    class Tells(Experiment):
+        def main(self, specification):
+            return self.resource, os.environ["CUDA_VISIBLE_DEVICES"]
+
+    assert ExperimentRunner().run("held", [{"x": x} for x in range(6)], Tells(), backend="dask", resources=[4, 5])
+    assert {it.result for it in load_results("held")} <= {(4, "4"), (5, "5")}
+
+
+def test_a_large_experiment_is_not_shipped_with_every_task(shared, batches_in_tmp_path):
+    class Large(Experiment):
+        def __init__(self):
+            self.data = os.urandom(50_000_000)
+
+        def main(self, specification):
+            return len(self.data)
+
+    sent, send = [], shared.submit
+
+    def submit(execution, text, **options):
+        sent.append(len(pickle.dumps((execution, text))))
+        return send(execution, text, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shared, "submit", submit)
+        assert ExperimentRunner().run("large", [{"x": x} for x in range(20)], Large(), backend="dask")
+    assert len(sent) == 20
+    assert max(sent) < 2000
+
+
+SCRIPT = """
+from misbehaving import Square
+from smallab import ExperimentRunner
+ExperimentRunner().run("none", [{"x": 1}], Square(), backend="dask")
+"""
+
+
+def test_without_a_client_the_error_says_what_to_do():
+    command, folder = [sys.executable, "-c", SCRIPT], os.path.dirname(__file__)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert "create a Dask Client" in done.stderr
+    assert done.returncode == 1
