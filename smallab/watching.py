@@ -1,0 +1,477 @@
+"""What goes on in a batch, read from its folder again and again, each time only what is new.
+
+It writes nothing there, takes no lock, and opens no result: a batch may be watched from any machine that sees the
+folder, by as many as like, while runs begin, end, or are killed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+import re
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+from smallab.journal import GRACE_SECONDS
+from smallab.progress import Figures
+from smallab.specification import digest
+from smallab.storage import Storage, Which, entries, process_gone, read_list
+
+State = Literal["running", "killed", "silent", "ended", "stopped"]
+
+CHUNK = 1 << 20  # bytes of a journal that are held at a time
+_HEARTBEAT = re.compile(r"[^.]+\.[^.]+\.\d+\.heartbeat")  # <run-id>.<host>.<pid>
+RECORDS = 64  # of runs, the newest: those that may have gone on at the same time
+
+
+class Run(NamedTuple):
+    """One call of ``ExperimentRunner.run``, as far as it can be seen.
+
+    Attributes
+    ----------
+    id
+        Its run-id.
+    host, pid
+        Where its runner is; the host is empty, and the pid 0, where its record does not tell.
+    state
+        "killed": its process is gone. "silent": it has given no sign of life for too long. "ended": all that it had to
+        do was done. "stopped": it ended before that (Ctrl-C, an exception).
+    silence
+        For how many seconds it has given no sign of life.
+    started, ended
+        When, in seconds since 1970; a run that goes on ends at infinity.
+    figures
+        How far it is; None while it is only starting.
+    """
+
+    id: str
+    host: str
+    pid: int
+    state: State
+    silence: float
+    started: float
+    ended: float
+    figures: Figures | None
+
+
+class Running(NamedTuple):
+    """A specification that has started and not ended.
+
+    Attributes
+    ----------
+    id
+        Its folder's name.
+    label
+        What the experiment's ``get_name`` calls it, else its JSON.
+    since
+        When it started: ISO 8601, UTC.
+    host, pid
+        The process that runs it.
+    done, total
+        How far it says it is; None where it has not said.
+    """
+
+    id: str
+    label: str
+    since: str
+    host: str
+    pid: int
+    done: float | None = None
+    total: float | None = None
+
+    @property
+    def started(self) -> float:
+        """When it started, in seconds since 1970."""
+        return _seconds(self.since)
+
+    @property
+    def share(self) -> float | None:
+        """How far it is, from 0 to 1; None where it has not said, or nothing that makes sense."""
+        if self.done is None or self.total is None or self.total <= 0:
+            return None
+        return min(1.0, max(0.0, self.done / self.total))
+
+
+class Failed(NamedTuple):
+    """A specification whose last attempt failed.
+
+    Attributes
+    ----------
+    label
+        What the experiment's ``get_name`` calls it, else its JSON.
+    time
+        When it failed, ISO 8601, UTC; empty where only the list of failures tells.
+    run
+        The run whose journal tells; empty where only the list does.
+    """
+
+    label: str
+    time: str = ""
+    run: str = ""
+
+
+class Failures:
+    """The failures of a batch, the latest first; why they failed is read when asked for."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._failed: dict[str, Failed] = {}
+        self._running: set[str] = set()
+        self._read: dict[tuple[str, str], dict[str, str]] = {}
+
+    def __len__(self) -> int:
+        return len(self._failed) - len(self._running)
+
+    def latest(self, begin: int, end: int) -> list[tuple[str, str, str, str]]:
+        """Return the id, the label, the time and the message of some of them, counted from the latest."""
+        found = ((id, item) for id, item in reversed(self._failed.items()) if id not in self._running)
+        return [(id, item.label, *self._why(id, item)) for id, item in itertools.islice(found, begin, end)]
+
+    def _why(self, id: str, item: Failed) -> tuple[str, str]:
+        try:
+            details = self._read.get((id, item.time)) or self._details(id)
+        except (OSError, ValueError, AttributeError):  # not there yet on a share, not there any more, or damaged
+            return item.time, "(its failure.json cannot be read)"
+        if len(self._read) >= 1000:  # what a screen shows is read again quickly
+            self._read.clear()
+        self._read[id, item.time] = details
+        return details["ended"] or item.time, f"{details['type']}: {details['message']}"
+
+    def _details(self, id: str) -> dict[str, str]:
+        with open(f"{self._storage.folder_of(id)}/failure.json", encoding="utf-8") as file:
+            found = json.load(file)
+        return {key: str(found.get(key, "")) for key in ("ended", "type", "message")}
+
+    def take(self, id: str, item: Failed | None) -> None:
+        """Note that a specification failed now; None, that it completed."""
+        self._failed.pop(id, None)
+        if item:
+            self._failed[id] = item
+
+    def hide(self, running: Iterable[str]) -> None:
+        """Leave out for now what runs again."""
+        self._running = {id for id in running if id in self._failed}
+
+    def relist(self, listed: dict[str, Failed], runs: Collection[str]) -> None:
+        """Begin again from the list of failures, and what the journals of some runs told."""
+        known = {id: item for id, item in self._failed.items() if id in listed or item.run in runs}
+        self._failed = dict(sorted({**listed, **known}.items(), key=lambda pair: pair[1].time))
+        self._read.clear()
+
+    def drop(self, completed: set[str]) -> None:
+        """Leave out what has completed: a completion beats a failure, whichever came first."""
+        for id in completed & self._failed.keys():
+            del self._failed[id]
+
+
+class View(NamedTuple):
+    """What was seen of a batch at one moment.
+
+    Attributes
+    ----------
+    storage
+        Its folder tree.
+    exists
+        There is such a batch.
+    runs
+        Those that go on, the killed ones among them, and all that went on at the same time; where none goes on, the
+        newest, and all that went on at the same time. The newest first.
+    running
+        What those that go on have in hand, the longest first.
+    interrupted
+        What those that were killed had in hand.
+    failures
+        What failed in the batch and has not completed since.
+    completed
+        How many specifications are listed as completed; None while a run goes on, or where the list cannot be read.
+    """
+
+    storage: Storage
+    exists: bool
+    runs: Sequence[Run]
+    running: Sequence[Running]
+    interrupted: Sequence[Running]
+    failures: Failures
+    completed: int | None
+
+    @property
+    def alive(self) -> list[Run]:
+        """The runs that go on."""
+        return [run for run in self.runs if run.state == "running"]
+
+    @property
+    def figures(self) -> Figures | None:
+        """The figures of all runs together; while some go on, without those that were killed, for nobody does the rest.
+
+        The rate is the sum of the rates of those that go on.
+        """
+        counted = [run for run in self.runs if run.figures and not (self.alive and run.state in {"killed", "silent"})]
+        known = [run.figures for run in counted if run.figures]
+        if len(known) < 2:  # nothing to add up
+            return known[0] if known else None
+        names = ("pending", "skipped", "completed", "failed")
+        together = Figures(*(sum(getattr(each, name) for each in known) for name in names))
+        rate = sum(run.figures.rate or 0.0 for run in self.alive if run.figures)
+        took = max(run.ended for run in counted) - min(run.started for run in counted)
+        seconds = (together.ended / rate if rate else 0.0) if self.alive else took
+        return replace(together, seconds=seconds)
+
+
+class _Journals:
+    """What one run's journals have told so far."""
+
+    def __init__(self, run_id: str, failures: Failures) -> None:
+        self.run_id, self._failures = run_id, failures
+        self.completed: set[str] = set()
+        self.failed: dict[str, str] = {}  # and when
+        self.running: dict[str, Running] = {}
+        self.newest = ""
+
+    def take(self, event: dict[str, Any], host: str, pid: int) -> None:
+        """Take an event. Of one specification, they may come out of order: each process has a journal of its own."""
+        id, when = event["id"], event["time"]
+        self.newest = max(self.newest, when)
+        match event["event"]:
+            case "completed":
+                self.completed.add(id)
+                self.failed.pop(id, None)
+                self.running.pop(id, None)
+                self._failures.take(id, None)
+            case "failed" if id not in self.completed and not self._later(id, when):
+                running = self.running.pop(id, None)
+                self.failed[id] = when
+                self._failures.take(id, Failed(running.label if running else _label(event), when, self.run_id))
+            case "started" if id not in self.completed and not self._later(id, when):
+                self.failed.pop(id, None)  # it is tried again
+                self.running[id] = Running(id, _label(event), when, host, pid)
+            case "progress" if id in self.running:
+                done, total = _finite(event.get("done")), _finite(event.get("total"))
+                self.running[id] = self.running[id]._replace(done=done, total=total)
+
+    def _later(self, id: str, when: str) -> bool:
+        """Tell whether there was word of a specification from a later time."""
+        return when < self.failed.get(id, "") or (id in self.running and when < self.running[id].since)
+
+
+class Watch:
+    """Watches a batch.
+
+    Parameters
+    ----------
+    storage
+        Its folder tree; it need not be there yet.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> watch = Watch(Storage(tempfile.mkdtemp(), "digits"))
+    >>> watch.look().exists
+    False
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._failures = Failures(storage)
+        self._journals: dict[str, _Journals] = {}
+        self._offsets: dict[str, int] = {}
+        self._beats: dict[str, tuple[float, float]] = {}
+        self._records: dict[str, dict[str, Any]] = {}
+        self._lists: dict[Which, tuple[object, dict[str, None] | None]] = {}
+
+    def look(self) -> View:
+        """Return what goes on now."""
+        storage, now = self._storage, time.time()
+        recorded = entries(f"{storage.folder}/runs")  # before the heartbeats: a run's comes before its record
+        names = entries(storage.journal)
+        journals_went = self._read_journals([name for name in names if name.endswith(".jsonl")])
+        beating = [name for name in names if _HEARTBEAT.fullmatch(name)]
+        going = [run for name in beating if (run := self._going(name, now))]
+        runs = _together(going + self._over(recorded, {run.id for run in going}))
+        self._read_failures(journals_went)
+        running = self._in_hand(run.id for run in runs if run.state == "running")
+        interrupted = self._in_hand(run.id for run in runs if run.state in {"killed", "silent"})
+        self._failures.hide(item.id for item in running)
+        exists = bool(runs or names or os.path.exists(storage.list_file("completed")))
+        completed = None if beating else self._listed("completed")
+        count = None if completed is None else len(completed)
+        return View(storage, exists, runs, running, interrupted, self._failures, count)
+
+    # The journals.
+
+    def _read_journals(self, names: Sequence[str]) -> bool:
+        """Take what is new in the journals; return whether some have gone, as they do when their run has ended."""
+        gone = self._journals.keys() - {name.partition(".")[0] for name in names}
+        for run_id in gone:
+            del self._journals[run_id]
+        for name in self._offsets.keys() - set(names):
+            del self._offsets[name]
+        for name in names:
+            run_id, *owner = name.removesuffix(".jsonl").split(".")
+            if len(owner) != 2 or not owner[1].isdigit():  # <host>.<pid>: else it is not one of ours
+                continue
+            journals = self._journals.setdefault(run_id, _Journals(run_id, self._failures))
+            for event in self._new_events(name):
+                journals.take(event, owner[0], int(owner[1]))
+        return bool(gone)
+
+    def _new_events(self, name: str) -> Iterator[dict[str, Any]]:
+        """Yield a journal's new events; of a line that is still being written, nothing yet."""
+        with suppress(FileNotFoundError), open(f"{self._storage.journal}/{name}", "rb") as file:
+            file.seek(self._offsets.get(name, 0))
+            while lines := file.readlines(CHUNK):
+                whole = lines if lines[-1].endswith(b"\n") else lines[:-1]
+                self._offsets[name] = self._offsets.get(name, 0) + sum(map(len, whole))
+                yield from (event for event in _parsed(whole) if _is_event(event))
+                if whole is not lines:
+                    break
+
+    def _in_hand(self, run_ids: Iterable[str]) -> list[Running]:
+        journals = [self._journals[id] for id in run_ids if id in self._journals]
+        return sorted((item for each in journals for item in each.running.values()), key=lambda item: item.since)
+
+    # The runs.
+
+    def _going(self, heartbeat: str, now: float) -> Run | None:
+        """Return a run that has a heartbeat: it goes on, or was killed."""
+        run_id, host, pid, _ = heartbeat.split(".")
+        try:
+            beat = os.stat(f"{self._storage.journal}/{heartbeat}").st_mtime
+        except FileNotFoundError:  # it has just ended
+            return None
+        silence = self._silence(heartbeat, beat, now)
+        gone = process_gone(host, int(pid))
+        state: State = "killed" if gone else "silent" if silence > GRACE_SECONDS else "running"
+        record = self._record(run_id)
+        journals = self._journals.get(run_id) or _Journals(run_id, self._failures)
+        newest = _seconds(journals.newest)
+        until = max(now, newest) if state == "running" else max(beat, newest)
+        started = _seconds(record.get("started")) or until
+        figures = _figures(record, journals, until - started) if record else None
+        return Run(run_id, host, int(pid), state, silence, started, math.inf if state == "running" else until, figures)
+
+    def _silence(self, heartbeat: str, beat: float, now: float) -> float:
+        """Return for how long there was no new beat: by this machine's clock alone, once one was seen to come."""
+        known = self._beats.get(heartbeat)
+        if known is None or known[0] != beat:
+            seen = time.monotonic() - (max(0.0, now - beat) if known is None else 0.0)
+            self._beats[heartbeat] = beat, seen
+        return time.monotonic() - self._beats[heartbeat][1]
+
+    def _over(self, recorded: list[str], going: set[str]) -> list[Run]:
+        """Return the newest runs without a heartbeat: their records tell how they ended."""
+        ids = [name.removesuffix(".json") for name in recorded if name.endswith(".json")]
+        newest = [id for id in ids if id not in going][-RECORDS:]
+        return [_ended(id, record) for id in newest if (record := self._record(id))]
+
+    def _record(self, run_id: str) -> dict[str, Any]:
+        """Return what a run's record tells (it is written at the start, and at the end); empty where there is none."""
+        path = f"{self._storage.folder}/runs/{run_id}.json"
+        try:
+            written = os.stat(path).st_mtime
+            known = self._records.get(run_id, {})
+            if known.get("written") != written:
+                with open(path, encoding="utf-8") as file:
+                    found = json.load(file)
+                known = {key: found[key] for key in ("started", "skipped", "completed", "failed")}
+                known |= {key: found[key] for key in ("ended", "host", "pid", "pending") if key in found}
+                self._records[run_id] = known | {"written": written}
+        except (OSError, ValueError, LookupError, TypeError):  # not there yet, damaged, or a record of calls
+            return {}
+        return self._records[run_id]
+
+    # The lists.
+
+    def _read_failures(self, journals_went: bool) -> None:
+        before = self._lists.get("failed")
+        listed = self._listed("failed")
+        changed = journals_went or self._lists.get("failed") is not before
+        if changed:
+            self._failures.relist({digest(text): Failed(text) for text in listed or ()}, self._journals)
+        if changed or len(self._journals) > 1:
+            for journals in self._journals.values():
+                self._failures.drop(journals.completed)
+
+    def _listed(self, which: Which) -> dict[str, None] | None:
+        """Return a list, read again when it has changed; None where it cannot be read."""
+        path = self._storage.list_file(which)
+        try:
+            status = os.stat(path)
+        except FileNotFoundError:
+            self._lists.pop(which, None)
+            return {}
+        signature = status.st_mtime_ns, status.st_size, status.st_ino
+        if which not in self._lists or self._lists[which][0] != signature:
+            texts = None
+            with suppress(OSError, ValueError):
+                texts = read_list(path)
+            self._lists[which] = signature, texts
+        return self._lists[which][1]
+
+
+def _parsed(lines: list[bytes]) -> Iterator[Any]:
+    """Yield what lines of JSON hold, parsed all at once if possible: that takes half the time."""
+    try:
+        yield from json.loads(b"[" + b",".join(lines) + b"]")
+    except ValueError:  # a kill or a full disk has cut one short
+        for line in lines:
+            with suppress(ValueError):
+                yield json.loads(line)
+
+
+def _is_event(event: object) -> bool:
+    """Tell whether it is an event of one specification."""
+    return isinstance(event, dict) and {"event", "id", "time"} <= event.keys()
+
+
+def _label(event: dict[str, Any]) -> str:
+    """Return what an event calls its specification."""
+    specification = event.get("specification")
+    return event.get("label") or json.dumps(specification, ensure_ascii=False, separators=(",", ":"))
+
+
+def _finite(value: object) -> float | None:
+    """Return a number if it is one to reckon with; None for anything else that an experiment says."""
+    return value if isinstance(value, (int, float)) and abs(value) < 1e15 else None
+
+
+def _seconds(time: str | None) -> float:
+    """Return an ISO 8601 time in seconds since 1970; 0 where it is none."""
+    with suppress(ValueError):
+        return datetime.fromisoformat(time).timestamp() if time else 0.0
+    return 0.0
+
+
+def _figures(record: dict[str, Any], journals: _Journals, seconds: float) -> Figures:
+    """Return the figures of a run that is not over. What came up on the way is to do, too."""
+    completed, failed = len(journals.completed), len(journals.failed)
+    pending = max(record.get("pending", 0), completed + failed + len(journals.running))
+    return Figures(pending, record.get("skipped", 0), completed, failed, seconds)
+
+
+def _ended(run_id: str, record: dict[str, Any]) -> Run:
+    """Return a run that is over."""
+    done = record["completed"] + record["failed"]
+    pending = record.get("pending", done)
+    started, ended = _seconds(record["started"]), _seconds(record.get("ended")) or record["written"]
+    figures = Figures(max(pending, done), record["skipped"], record["completed"], record["failed"], ended - started)
+    state: State = "ended" if done >= pending else "stopped"
+    return Run(run_id, record.get("host", ""), record.get("pid", 0), state, 0.0, started, ended, figures)
+
+
+def _together(runs: list[Run]) -> list[Run]:
+    """Return the runs that go on, else the newest, and all that went on at the same time; the newest first."""
+    newest_first = sorted(runs, key=lambda run: run.id, reverse=True)
+    group = [run for run in newest_first if run.state == "running"] or newest_first[:1]
+
+    def beside(run: Run) -> bool:
+        return any(run.started < other.ended and other.started < run.ended for other in group)
+
+    while more := [run for run in newest_first if run not in group and beside(run)]:
+        group += more
+    return sorted(group, key=lambda run: run.id, reverse=True)
