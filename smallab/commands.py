@@ -55,7 +55,14 @@ def _commands() -> click.Group:
         def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click calls it so
             return list(self.commands)
 
-    commands = [_status_command(), _show_command(), _export_command(), _forget_command(), _run_command()]
+    commands = [
+        _run_command(),
+        _status_command(),
+        _dashboard_command(),
+        _show_command(),
+        _export_command(),
+        _forget_command(),
+    ]
     group = InOrder("smallab", {command.name: command for command in commands if command.name}, help=_HELP)
     return click.version_option(__version__)(group)
 
@@ -65,11 +72,11 @@ _HELP = """What batches of experiments have done, and running them.
 A batch is a folder in experiment_runs, or wherever $SMALLAB_ROOT or --folder says.
 
 \b
-  smallab status                               all batches
-  smallab show walks                           what failed in one, and why
-  smallab export walks walks.csv               its results as a table
-  smallab forget walks --where seed=1          have some run again
-  smallab run walk.py:Walk grid.json           run a batch
+  smallab run walks.py:Walk grid.json     run a batch, named Walk
+  smallab status                          how far all batches are
+  smallab show Walk                       what failed in one, and why
+  smallab export Walk walk.csv            its results as a table
+  smallab forget Walk --where seed=1      have some of it run again
 """
 
 
@@ -419,6 +426,31 @@ def _show_text(title: str, text: str, **style: Any) -> None:
     _say(title, bold=True)
     for line in text.rstrip().splitlines():
         _say(f"  {line}", **style)
+
+
+# dashboard
+
+
+def _dashboard_command() -> click.Command:
+    import click
+
+    once = click.Option(["--once"], is_flag=True, help="Print it once, as it is now.")
+    return _command(dashboard, [click.Argument(["name"], metavar="NAME"), once])
+
+
+def dashboard(name: str, once: bool, folder: str | None) -> int:
+    """Watch a batch, wherever it runs.
+
+    It may run on any machine that shares the folder, may not have begun, and may have ended. q or Ctrl-C ends watching,
+    not the batch.
+    """
+    from smallab.dashboard import dashboard as watch
+
+    try:
+        watch(name, folder, once)
+    except ValueError as error:
+        raise _WrongError(str(error)) from error
+    return 0
 
 
 # export

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NoReturn, overload
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, overload
 
 from smallab import parameters
+
+if TYPE_CHECKING:
+    from smallab.experiment import FunctionExperiment
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Group:
@@ -33,6 +39,10 @@ class Group:
         """Its experiments and groups, by name, in the order of the source."""
         return MappingProxyType(self._members)
 
+    @overload
+    def experiment(self, function: Callable[P, R], /, **options: Any) -> FunctionExperiment[P, R]: ...
+    @overload
+    def experiment(self, /, **options: Any) -> Callable[[Callable[P, R]], FunctionExperiment[P, R]]: ...
     def experiment(self, function: Any = None, /, **options: Any) -> Any:
         """Make an experiment of a function, as `smallab.experiment` does, with the group's parameters.
 
@@ -63,6 +73,10 @@ class Group:
         made = function if isinstance(function, FunctionExperiment) else experiment(function, **options)
         return self._add(made.name, made)
 
+    @overload
+    def group(self, function: Callable[..., Any], /, name: str | None = None) -> Group: ...
+    @overload
+    def group(self, /, *, name: str | None = None) -> Callable[[Callable[..., Any]], Group]: ...
     def group(self, function: Any = None, /, name: str | None = None) -> Any:
         """Make a group inside this one, as `smallab.group` does; it inherits the parameters, and hands them down."""
         if function is None:

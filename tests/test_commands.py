@@ -383,6 +383,17 @@ def test_colours_and_the_width_of_a_terminal(walks, folder):
         child.close()
 
 
+# dashboard
+
+
+def test_dashboard_once(walks):
+    pytest.importorskip("rich")
+    out = walks("dashboard", "walks", "--once")
+    assert "walks" in out
+    assert "three is" in out
+    assert "'a/b' cannot name a batch" in walks("dashboard", "a/b", expected=2)
+
+
 # export
 
 
@@ -562,7 +573,7 @@ def test_conditions(condition, met):
 
 def test_help_of_everything(run):
     out = run("--help")
-    for name in ("status", "show", "export", "forget", "run"):
+    for name in ("run", "status", "dashboard", "show", "export", "forget"):
         assert f"\n  {name} " in out
         text = run(name, "-h")
         assert text.startswith(f"Usage: smallab {name} [OPTIONS]")

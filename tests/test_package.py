@@ -85,7 +85,17 @@ def test_runtime_dependencies_are_joblib_and_dill():
 
 
 def test_extras():
-    assert set(PROJECT["optional-dependencies"]) == {"all", "dev", "pandas", "progress"}
+    assert set(PROJECT["optional-dependencies"]) == {
+        "all",
+        "cli",
+        "dask",
+        "dev",
+        "pandas",
+        "parquet",
+        "progress",
+        "ray",
+        "yaml",
+    }
 
 
 def test_typed_and_licensed():
