@@ -33,6 +33,8 @@ PRINTED = {  # regular expressions, found in this order in what an example print
         "result.*mean|mean +std +count",
         r"^best: .* 1000 images: 0\.9\d+ ± 0\.0\d+ over 5 seeds$",
     ],
+    "09_command_line": [r"^{'estimate': 3\.\d+, 'error': 0\.\d+}$"],
+    "10_groups": [r"^{'slope': 2\.\d, 'intercept': (0\.9|1\.[01])}$"],
 }
 
 
