@@ -76,7 +76,7 @@ class FunctionExperiment(Experiment, Generic[P, R]):
             raise TypeError(f"@experiment stands above a function, not {function!r}; a class subclasses Experiment")
         functools.update_wrapper(self, function)
         self.__wrapped__ = function
-        self.name = check_name(name or str(getattr(function, "__name__", "")))
+        self.name = _checked(name or str(getattr(function, "__name__", "")))
         self.root, self.format, self.cache = root, format_named(format), cache
         self.callbacks = list(callbacks)
         self.code = source(function)  # now: its file may be edited before the first call
@@ -336,6 +336,14 @@ class FunctionExperiment(Experiment, Generic[P, R]):
         import inspect
 
         return f"<experiment {self.name}{inspect.signature(self.__wrapped__)}>"
+
+
+def _checked(name: str) -> str:
+    try:
+        return check_name(name)
+    except ValueError as error:
+        error.add_note('@experiment(name="…") gives an experiment a name that its function does not have')
+        raise
 
 
 def _save(running: Running, result: Any, metadata: Mapping[str, Any]) -> None:

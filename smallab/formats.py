@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from typing import Any, Protocol
 
 _log = logging.getLogger("smallab")
@@ -212,14 +213,19 @@ def format_named(format: str | Format) -> Format:
 
 def formats() -> Iterator[Format]:
     """Yield the formats that are known here, then those that installed packages bring."""
-    yield from list(_known.values())
+    before = dict(_known)
+    yield from before.values()
+    _register_plugins()
+    yield from [known for name, known in _known.items() if name not in before]
+
+
+@cache
+def _register_plugins() -> None:
     from smallab.plugins import plugins
 
     for format in plugins("smallab.formats"):
-        if getattr(format, "name", "") not in _known:
-            try:
+        try:
+            if getattr(format, "name", None) in _BUILT_IN or format.name not in _known:  # what the user registered wins
                 register_format(format)
-            except (TypeError, ValueError):
-                _log.exception("a format of an installed package cannot be used")
-                continue
-            yield format
+        except (AttributeError, TypeError, ValueError):
+            _log.exception("a format of an installed package cannot be used")
