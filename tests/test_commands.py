@@ -587,3 +587,34 @@ def test_without_click_the_error_names_the_extra(folder):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 1
     assert done.stderr == 'smallab: command lines need click: pip install "smallab[cli]"\n'
+
+
+# The README.
+
+
+@on_a_terminal  # it is bash
+def test_the_readme_s_command_line_runs(tmp_path):
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    section = readme.partition("\n## Command line\n")[2].partition("\n## ")[0]
+    (script,) = re.findall(r"^```bash\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("27\npowers: 6 completed, 0 skipped, 0 failed; ")
+    assert "6 specifications of powers written to powers.json\n" in done.stdout
+    assert done.stdout.endswith("powers: 1 done and 0 failed forgotten; they run again the next time\n")
+    assert len(json.loads((tmp_path / "powers.json").read_text(encoding="utf-8"))) == 6
+
+
+def test_the_readme_names_every_command(run):
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^  (\w+)  ", run("-h").partition("Commands:")[2], re.MULTILINE)
+    assert len(commands) == 6
+    assert all(f"| `smallab {name} " in readme for name in commands)
