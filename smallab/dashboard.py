@@ -107,20 +107,26 @@ def _looked(watch: Watch) -> tuple[View, float]:
 class _Places:
     """How far somebody has scrolled in each list, and in which list the keys scroll."""
 
-    focus: int = 0
+    chosen: int = 0
     offsets: list[int] = field(default_factory=lambda: [0, 0])
     rows: list[int] = field(default_factory=lambda: [1, 1])  # that each list shows, and has
     sizes: list[int] = field(default_factory=lambda: [0, 0])
 
+    @property
+    def focus(self) -> int:
+        """The list in which the keys scroll: the chosen one, unless there is nothing in it."""
+        return self.chosen if self.sizes[self.chosen] else 1 - self.chosen
+
     def press(self, key: str) -> None:
         """Scroll, or change to the other list."""
-        page = max(1, self.rows[self.focus] - 1)
+        which = self.focus
+        page = max(1, self.rows[which] - 1)
         steps = {"up": -1, "down": 1, "page up": -page, "page down": page, "home": -(10**9), "end": 10**9}
         if key == "tab":
-            self.focus = 1 - self.focus
+            self.chosen = 1 - which
         elif key in steps:
-            self.offsets[self.focus] += steps[key]
-            self.fit(self.focus, self.rows[self.focus], self.sizes[self.focus])
+            self.offsets[which] += steps[key]
+            self.fit(which, self.rows[which], self.sizes[which])
 
     def fit(self, which: int, rows: int, size: int) -> tuple[int, int]:
         """Return which items of a list are seen in so many rows."""
@@ -255,8 +261,6 @@ class _Frame:
         first = min(wanted[0], max(room // 2, room - wanted[1]))
         rooms = [max(0, first - 1), max(0, min(wanted[1], room - first) - 1)]  # below their headings
         height = min(height, max(1, rooms[1]))
-        if not sizes[self._places.focus]:
-            self._places.focus = int(not items)
         spans = [self._places.fit(0, rooms[0], sizes[0]), self._places.fit(1, rooms[1] // height, sizes[1])]
         lines: list[Text] = []
         if items:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from typing import Any, Protocol
 
 _log = logging.getLogger("smallab")
+_one_at_a_time = threading.Lock()  # the warnings' filters are the whole process's
 
 
 def cloudpickle() -> Any:
@@ -78,7 +81,9 @@ class Pickle:
             return bytes(cloudpickle().dumps(record, pickle.HIGHEST_PROTOCOL))
         import dill
 
-        data = bytes(dill.dumps(record, pickle.HIGHEST_PROTOCOL, recurse=True))
+        with _one_at_a_time, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it cannot find something again: found out right here
+            data = bytes(dill.dumps(record, pickle.HIGHEST_PROTOCOL, recurse=True))
         _load_elsewhere(data)
         return data
 

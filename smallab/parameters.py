@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _DECLARED = "__smallab_parameters__"  # on a function (or a group): what @parameter says, name and options
+_KNOWN = (bool, int, float, str, list, tuple)
 _LISTS = (list, tuple, Sequence, Iterable)
 
 
@@ -131,7 +132,8 @@ def parameter(
     name
         As in Python: ``learning_rate`` is ``--learning-rate`` on the command line.
     type
-        int, float, str (the default of a parameter that is only declared here), bool, Path, an Enum, a Literal, …
+        int, float, str, bool, Path, an Enum, a Literal, … A parameter that is only declared here is by custom of the
+        type of its default, else a str.
     default
         A value, or a function without arguments that makes one.
     required
@@ -249,7 +251,7 @@ def parameters_of(function: Callable[..., Any]) -> dict[str, Parameter]:
     """
     texts = documented(_function(function).__doc__ or "")
     if takes_params(function):
-        found = {name: Parameter(name, str, help=texts.get(name, ("", ""))[1]) for name, _ in declared(function)}
+        found = {name: Parameter(name, MISSING, help=texts.get(name, ("", ""))[1]) for name, _ in declared(function)}
     else:
         hints = _annotations(function)
         found = {item.name: item for item in _from_signature(function, hints, texts)}
@@ -258,7 +260,7 @@ def parameters_of(function: Callable[..., Any]) -> dict[str, Parameter]:
         if name in found:
             found[name] = _refined(found[name], options)
         elif anything:
-            found[name] = _refined(Parameter(name, str), options)
+            found[name] = _refined(Parameter(name, MISSING), options)
         elif not options.get("inherited"):
             raise ValueError(_not_in_signature(function, name, found))
     return {name: _settled(item) for name, item in found.items()}
@@ -276,7 +278,7 @@ def only_parameters(declarations: Sequence[Declaration]) -> dict[str, Parameter]
     """Return the parameters that declarations alone make: those of a group."""
     found: dict[str, Parameter] = {}
     for name, options in declarations:
-        found[name] = _refined(found.get(name, Parameter(name, str)), options)
+        found[name] = _refined(found.get(name, Parameter(name, MISSING)), options)
     return {name: _settled(item) for name, item in found.items()}
 
 
@@ -338,7 +340,7 @@ def _refined(item: Parameter, options: Mapping[str, Any]) -> Parameter:
 
 def _inherited(item: Parameter, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a group says of a parameter that its experiment does not say itself."""
-    own = {"type"} if item.type not in {Any, str} else set()
+    own = {"type"} if item.type not in {Any, MISSING} else set()
     own |= {"help"} if item.help else set()
     own |= {"default", "required"} if not item.required and item.default is not MISSING else set()
     return {key: value for key, value in options.items() if key not in own}
@@ -350,6 +352,8 @@ def _makes_defaults(default: object) -> bool:
 
 def _settled(item: Parameter) -> Parameter:
     """Return a parameter whose type, default, is_flag and multiple agree."""
+    if item.type is MISSING:
+        item = item._replace(type=_type_like(item))
     listed = _is_list(item.type)
     if item.multiple and not listed:
         item = item._replace(type=list[item.type])  # type: ignore[name-defined]
@@ -359,6 +363,13 @@ def _settled(item: Parameter) -> Parameter:
     if kind is Any and isinstance(item.default, bool):
         kind = bool
     return item._replace(multiple=_is_list(item.type), is_flag=kind is bool)
+
+
+def _type_like(item: Parameter) -> Any:
+    """Return the type of a parameter that is only declared, without a type: its default's, or an allowed value's."""
+    samples = [value for value in (item.default, *(item.allowed_values or ())) if value is not MISSING]
+    known = [type(value) for value in samples if isinstance(value, (*_KNOWN, os.PathLike)) or _is_enum(type(value))]
+    return (bool if item.is_flag else str) if not known else known[0]
 
 
 # The docstring.
@@ -741,6 +752,8 @@ def text_type(item: Parameter) -> Any:
 
 def _convert(kind: Any, value: Any, text: bool) -> Any:
     """Return a value, or what a text says, as an object of a type; raise _MismatchError where it is none."""
+    if not text and type(value) is kind:
+        return value
     kind = _bare(kind)
     if kind in _SCALARS:
         return _SCALARS[kind](value, text)

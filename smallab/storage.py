@@ -121,7 +121,8 @@ def replace(path: str, data: bytes, flushed: bool = False) -> None:
             flush([aside])
         os.replace(aside, path)
     except BaseException:
-        os.unlink(aside)
+        with suppress(FileNotFoundError):  # a Ctrl-C right after it was renamed
+            os.unlink(aside)
         raise
     if flushed and os.name != "nt":
         flush([folder])
@@ -214,7 +215,7 @@ def _kept_once(path: str) -> dict[str, Any]:
 
 def _check_identity(saved: Specification, text: str) -> None:
     if canonical(saved) != text:
-        raise SpecificationError(f"it holds {saved}, but is in the folder of {text}")
+        raise SpecificationError(f"it holds {saved}, but is in the folder of {parse(text)}")
 
 
 class Metadata(UserDict[str, Any]):
@@ -302,7 +303,8 @@ class Storage:
             put(f"{folder}/metadata.json", json.dumps({**metadata, "attempt": attempt or 1, **checks}).encode())
             os.replace(aside, self.result(id))
         except BaseException:
-            os.unlink(aside)
+            with suppress(FileNotFoundError):  # a Ctrl-C right after it was renamed
+                os.unlink(aside)
             raise
         if attempt:
             others = (f"{id}.{format.suffix}" for format in formats() if format.suffix != self.format.suffix)

@@ -67,8 +67,10 @@ class Running(NamedTuple):
     ----------
     id
         Its folder's name.
-    label
-        What the experiment's ``get_name`` calls it, else its JSON.
+    specification
+        As it was asked for.
+    name
+        What the experiment's ``get_name`` calls it; empty where it does not.
     since
         When it started: ISO 8601, UTC.
     host, pid
@@ -78,12 +80,18 @@ class Running(NamedTuple):
     """
 
     id: str
-    label: str
+    specification: Any
+    name: str
     since: str
     host: str
     pid: int
     done: float | None = None
     total: float | None = None
+
+    @property
+    def label(self) -> str:
+        """What it is called, else its JSON."""
+        return self.name or json.dumps(self.specification, ensure_ascii=False, separators=(",", ":"))
 
     @property
     def started(self) -> float:
@@ -244,12 +252,12 @@ class _Journals:
                 self.running.pop(id, None)
                 self._failures.take(id, None)
             case "failed" if id not in self.completed and not self._later(id, when):
-                running = self.running.pop(id, None)
+                failed = self.running.pop(id, None) or _running(event, host, pid)
                 self.failed[id] = when
-                self._failures.take(id, Failed(running.label if running else _label(event), when, self.run_id))
+                self._failures.take(id, Failed(failed.label, when, self.run_id))
             case "started" if id not in self.completed and not self._later(id, when):
                 self.failed.pop(id, None)  # it is tried again
-                self.running[id] = Running(id, _label(event), when, host, pid)
+                self.running[id] = _running(event, host, pid)
             case "progress" if id in self.running:
                 done, total = _finite(event.get("done")), _finite(event.get("total"))
                 self.running[id] = self.running[id]._replace(done=done, total=total)
@@ -429,10 +437,8 @@ def _is_event(event: object) -> bool:
     return isinstance(event, dict) and {"event", "id", "time"} <= event.keys()
 
 
-def _label(event: dict[str, Any]) -> str:
-    """Return what an event calls its specification."""
-    specification = event.get("specification")
-    return event.get("label") or json.dumps(specification, ensure_ascii=False, separators=(",", ":"))
+def _running(event: dict[str, Any], host: str, pid: int) -> Running:
+    return Running(event["id"], event.get("specification"), event.get("label", ""), event["time"], host, pid)
 
 
 def _finite(value: object) -> float | None:

@@ -6,6 +6,7 @@ import logging
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from smallab.formats import Format
 from smallab.running import Running
 from smallab.specification import Specification, canonical
 
@@ -19,6 +20,11 @@ class Experiment(ABC):
     Every specification is run on a deep copy of the object that ``runner.run`` was passed, so what ``main`` stores
     on ``self`` is seen by nobody else.
 
+    Attributes
+    ----------
+    format
+        How results are saved: "pickle", "json", or one of your own (see `smallab.formats`).
+
     Examples
     --------
     >>> class Square(Experiment):
@@ -26,6 +32,7 @@ class Experiment(ABC):
     ...         return {"square": specification["x"] ** 2}
     """
 
+    format: str | Format = "pickle"
     _running: Running | None = None
 
     @abstractmethod
@@ -53,6 +60,12 @@ class Experiment(ABC):
         return self._own().rng
 
     @property
+    def resource(self) -> int | str | None:
+        """The one of ``run``'s resources that this specification holds while it runs; None where there are none."""
+        resource: int | str | None = self._own().resource
+        return resource
+
+    @property
     def logger(self) -> logging.Logger:
         """A logger that writes to the specification's own ``log.txt``, from INFO up."""
         return self._running.logger if self._running else logging.getLogger("smallab.experiment")
@@ -64,7 +77,7 @@ class Experiment(ABC):
     def _own(self) -> Running:
         if self._running is None:
             raise RuntimeError(
-                f"{type(self).__name__} is not running a specification, so it has no generator of its own: "
+                f"{type(self).__name__} runs no specification, so it has no generator and no resource of its own: "
                 "use self.rng inside main, called by runner.run (to try main alone, replace rng in a subclass)"
             )
         return self._running

@@ -11,16 +11,18 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 from types import TracebackType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 from smallab.experiment_types.experiment import Experiment
-from smallab.formats import cloudpickle
+from smallab.formats import Format, cloudpickle, format_named
 from smallab.observation import Failure, SpecificationFailed
+from smallab.runner.resources import held
 from smallab.running import Running
 from smallab.specification import digest, parse
-from smallab.storage import Storage, replace
+from smallab.storage import Storage, process_gone, replace
 
 _log = logging.getLogger("smallab")
+_PACKAGE = __file__.removesuffix(os.path.join("runner", "execute.py"))
 
 
 class Report(NamedTuple):
@@ -58,10 +60,18 @@ class Report(NamedTuple):
             return SpecificationFailed(self.failure)
         try:
             error: BaseException = pickle.loads(self.exception)  # noqa: S301  # our own worker's
-        except Exception:  # noqa: BLE001  # its class is known there, but not here
+        except (Exception, SystemExit):  # its class is known there, but not here, or does not load
             return SpecificationFailed(self.failure)
         error.add_note(f"In the worker:\n{self.failure.traceback}")
         return error
+
+
+class Limits(NamedTuple):
+    """What `ExperimentRunner.run` was told about every specification: see there."""
+
+    retries: int = 0
+    timeout: float | None = None
+    resources: tuple[int | str, ...] = ()
 
 
 class Execution:
@@ -71,11 +81,18 @@ class Execution:
     file that `publish` wrote.
     """
 
-    def __init__(self, storage: Storage, experiment: Experiment, retries: int = 0) -> None:
-        self.storage, self.experiment, self.retries = storage, experiment, retries
+    def __init__(self, storage: Storage, experiment: Experiment, limits: Limits = Limits()) -> None:  # noqa: B008  # frozen
+        self.storage, self.experiment, self.limits = storage, experiment, limits
         self.stopped = threading.Event()
         self.running: set[str] = set()
-        self._path = storage.own("experiment")
+        self.path = storage.own("experiment")
+
+    @classmethod
+    def of(cls, other: Execution) -> Self:
+        """Return another way to run the same."""
+        new = cls.__new__(cls)
+        new.__dict__ = other.__dict__
+        return new
 
     def __enter__(self) -> None:
         """Nothing to prepare: what is of interest is how it ends."""
@@ -87,11 +104,21 @@ class Execution:
             time.sleep(0.02)
 
     def __reduce__(self) -> tuple[Callable[..., Execution], tuple[object, ...]]:
-        return _arrive, (self.storage.root, self.storage.name, self.storage.run_id, self._path, self.retries)
+        return _arrive, (type(self), self.storage.root, self.storage.name, self.storage.run_id, self.path, self.limits)
 
     def publish(self) -> None:
         """Write the experiment where workers in other processes find it."""
-        replace(self._path, cloudpickle().dumps(self.experiment))
+        replace(self.path, self._packed)
+
+    def pack(self) -> None:
+        """Pickle the experiment for workers in other processes; TypeError where that cannot be done."""
+        try:
+            self._packed = cloudpickle().dumps((self.storage.format, self.experiment))
+        except Exception as error:  # whatever pickling its attributes raises
+            raise TypeError(
+                f"{type(self.experiment).__name__} cannot be pickled, and workers in other processes need it: {error}. "
+                "Run it in threads, define its class in a module, or make what cannot be pickled in main"
+            ) from error
 
     def __call__(self, text: str) -> Report:
         """Run the specification with this canonical JSON."""
@@ -99,21 +126,27 @@ class Execution:
         try:
             if self.stopped.is_set():
                 return Report(text, text, "pending")
-            report = self._run(text)
-            for _ in range(self.retries):
+            report = self.attempt(text)
+            for _ in range(self.limits.retries):
                 if report.status == "completed" or self.stopped.is_set():
                     break
-                report = self._run(text)
+                report = self.attempt(text)
             return report
         finally:
             self.running.discard(text)
 
-    def _run(self, text: str) -> Report:
-        id = digest(text)
-        label = name_of(self.experiment, text)
-        running = Running(id, text, self.storage, int(id, 16))
-        self.storage.tell("started", id, text, f'"label":{json.dumps(label)},' if label is not text else "")
+    def attempt(self, text: str) -> Report:
+        """Run it once."""
+        with held(self.storage, self.limits.resources) as resource:
+            return self.main(text, resource)
+
+    def main(self, text: str, resource: int | str | None) -> Report:
+        """Run it once, here, with a resource that it holds."""
+        running = self.begun(text)
+        running.resource = resource
+        id, label = running.id, name_of(self.experiment, text)
         try:
+            self.storage.tell("started", id, text, f'"label":{json.dumps(label)},' if label is not text else "")
             with running.here():
                 experiment = copy.deepcopy(self.experiment)
                 object.__setattr__(experiment, "_running", running)  # a frozen dataclass is an experiment too
@@ -123,11 +156,19 @@ class Execution:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit too: one specification never stops the others
-            return self._failed(running, label, error, running.metadata())
+            return self.failed(running, error, running.metadata())
         return Report(text, label, "completed", parts=tuple(running.parts))
 
-    def _failed(self, running: Running, label: str, error: BaseException, metadata: dict[str, Any]) -> Report:
-        failure = Failure.of(error.with_traceback(_from_main_on(error.__traceback__)))
+    def begun(self, text: str) -> Running:
+        """Return a specification that begins to run."""
+        id = digest(text)
+        return Running(id, text, self.storage, int(id, 16))
+
+    def failed(self, running: Running, error: BaseException, metadata: dict[str, Any], where: str = "") -> Report:
+        """Record a failure; where is its traceback, if that is not the error's own."""
+        label = name_of(self.experiment, running.text)
+        failure = Failure.of(error.with_traceback(users_part(error.__traceback__)))
+        failure = failure._replace(traceback=where or failure.traceback)
         try:
             self.storage.save_failure(running.id, running.text, failure, metadata)
         except OSError as unsaved:  # a full disk: the runner hears of both
@@ -135,10 +176,10 @@ class Execution:
         return Report(running.text, label, "failed", failure, _portable(error), tuple(running.parts))
 
 
-def _from_main_on(frames: TracebackType | None) -> TracebackType | None:
-    """Return a traceback without this module's own frames."""
+def users_part(frames: TracebackType | None) -> TracebackType | None:
+    """Return a traceback without the frames of smallab that led to the experiment's own code."""
     inner = frames
-    while inner and inner.tb_frame.f_code.co_filename == __file__:
+    while inner and inner.tb_frame.f_code.co_filename.startswith(_PACKAGE):
         inner = inner.tb_next
     return inner or frames
 
@@ -148,7 +189,7 @@ def _portable(error: BaseException) -> bytes | None:
     try:
         data: bytes = cloudpickle().dumps(error.with_traceback(None))  # with its class, where that is of __main__
         return data if type(cloudpickle().loads(data)) is type(error) else None
-    except Exception:  # whatever pickling raises: `Failure` holds what is to be known
+    except (Exception, SystemExit):  # whatever pickling raises: `Failure` holds what is to be known
         return None
 
 
@@ -164,14 +205,31 @@ def name_of(experiment: Experiment, text: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _load_experiment(path: str) -> Experiment:
+def _load_experiment(path: str) -> tuple[Format, Experiment]:
     import pickle
 
     with open(path, "rb") as file:
-        experiment: Experiment = pickle.load(file)  # noqa: S301  # our own runner's
-    return experiment
+        format, experiment = pickle.load(file)  # noqa: S301  # our own runner's
+    return format_named(format), experiment
+
+
+class _RunnerGone(threading.Event):
+    """The stop sign in another process: a worker whose runner was killed starts nothing more."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._host, pid = os.path.basename(path).split(".")[1:3]
+        self._pid = int(pid)
+
+    def is_set(self) -> bool:
+        """Tell whether the runner is gone."""
+        return process_gone(self._host, self._pid)
 
 
 @lru_cache(maxsize=8)
-def _arrive(root: str, name: str, run_id: str, path: str, retries: int) -> Execution:
-    return Execution(Storage(root, name, run_id), _load_experiment(path), retries)
+def _arrive(kind: type[Execution], root: str, name: str, run_id: str, path: str, limits: Limits) -> Execution:
+    format, experiment = _load_experiment(path)
+    execution = kind(Storage(root, name, run_id, format), experiment, limits)
+    execution.path = path
+    execution.stopped = _RunnerGone(path)
+    return execution

@@ -19,7 +19,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 from smallab.observation import Failure
 from smallab.runner.execute import Execution, Report, name_of
@@ -253,27 +253,30 @@ def retire_all() -> None:
 def serve() -> None:
     """Be the child: run what comes in, one at a time, until the worker is gone."""
     requests, answers = _streams()
-    try:
-        execution, resource, crash = pickle.load(requests)  # noqa: S301  # our own worker's
-    except Exception as error:  # noqa: BLE001  # whatever importing the experiment's modules raises
-        pickle.dump(Failure.of(error), answers)
-        answers.flush()
-        return
-    texts: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    busy = threading.Event()
-    threading.Thread(target=_hear, args=(requests, texts, busy), daemon=True).start()
-    with open(crash, "a", encoding="utf-8") as where:
-        faulthandler.enable(where)
-        while (text := texts.get()) is not None:
-            busy.set()
-            _answer(answers, True)
-            if execution.limits.timeout:
+    with requests, answers:
+        try:
+            execution, resource, crash = pickle.load(requests)  # noqa: S301  # our own worker's
+        except Exception as error:  # noqa: BLE001  # whatever importing the experiment's modules raises
+            _answer(answers, Failure.of(error))
+            return
+        texts: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        busy = threading.Event()
+        listener = threading.Thread(target=_hear, args=(requests, texts, busy), daemon=True)
+        listener.start()
+        with open(crash, "a", encoding="utf-8") as where:
+            faulthandler.enable(where)
+            while (text := texts.get()) is not None:
+                busy.set()
+                _answer(answers, True)  # it begins
                 where.truncate(0)
-                faulthandler.dump_traceback_later(execution.limits.timeout, file=where)  # even if the GIL is held
-            report = execution.main(text, resource)
-            faulthandler.cancel_dump_traceback_later()
-            busy.clear()
-            _answer(answers, report)
+                if execution.limits.timeout:
+                    faulthandler.dump_traceback_later(execution.limits.timeout, file=where)  # even if the GIL is held
+                report = execution.main(text, resource)
+                faulthandler.cancel_dump_traceback_later()
+                busy.clear()
+                _answer(answers, report)
+            faulthandler.disable()
+        listener.join()
 
 
 def _streams() -> tuple[BinaryIO, BinaryIO]:
@@ -286,7 +289,7 @@ def _streams() -> tuple[BinaryIO, BinaryIO]:
     return requests, answers
 
 
-def _answer(answers: BinaryIO, what: Report | Literal[True]) -> None:
+def _answer(answers: BinaryIO, what: Report | Failure | bool) -> None:
     pickle.dump(what, answers)
     answers.flush()
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from smallab.callbacks import CallbackManager, emit
 from smallab.experiment_types.experiment import Experiment
+from smallab.formats import format_named
 from smallab.journal import Journal
+from smallab.plugins import plugins
 from smallab.runner.batch_result import BatchResult
-from smallab.runner.execute import Execution, Report
+from smallab.runner.execute import Execution, Limits, Report
+from smallab.runner.schedule import Schedule
 from smallab.runner.selection import Rerun, select
 from smallab.specification import Specification, SpecificationError, canonical, digest, parse
 from smallab.storage import Storage, check_name, root_folder
@@ -67,6 +69,8 @@ class ExperimentRunner:
         propagate_exceptions: bool = False,
         rerun: Rerun = "pending",
         retries: int = 0,
+        timeout: float | None = None,
+        resources: Iterable[int | str] = (),
     ) -> BatchResult:
         """Run what is not yet completed of a batch.
 
@@ -96,6 +100,14 @@ class ExperimentRunner:
             other code than the experiment's is now; "all", as ``continue_from_last_run=False``.
         retries
             How often a specification that fails is run again at once.
+        timeout
+            After how many seconds a specification is ended, with the process that runs it and whatever that started;
+            a TimeoutError is recorded. Only on backends with processes.
+        resources
+            What there is to hold, such as the numbers of the graphics cards: each running specification holds one,
+            nobody else does meanwhile, and it is ``self.resource`` in the experiment. On backends with processes an
+            int is also the CUDA_VISIBLE_DEVICES of its process. No more run at once than there are resources; all of
+            them are used where num_parallel is None.
 
         Returns
         -------
@@ -107,12 +119,13 @@ class ExperimentRunner:
         SpecificationError
             A specification is not a dict that JSON can hold; nothing has run then.
         ValueError, TypeError
-            The name cannot be a folder's, or the experiment cannot be copied; nothing has run then.
+            The name cannot be a folder's, the experiment cannot be copied, or there is a timeout and the backend is
+            threads; nothing has run then.
         KeyboardInterrupt
             Ctrl-C: what finished is saved, the rest runs the next time. A second one does not wait for threads.
         """
-        storage = Storage(root_folder(self._folder), name)
         texts, experiment = _texts(specifications), _copied(experiment)
+        storage = Storage(root_folder(self._folder), name, format=format_named(experiment.format))
         journal = Journal(storage)
         completed, failed = journal.recover()
         rerun = rerun if continue_from_last_run else "all"
@@ -121,11 +134,16 @@ class ExperimentRunner:
         result = BatchResult(storage, skipped)
         _log.info("%s: %d to run, %d completed before; results in %s", name, len(pending), len(skipped), storage.folder)
         if pending:
-            execution, parallel = Execution(storage, experiment, retries), _parallel(num_parallel, backend)
+            limits = Limits(retries, timeout, tuple(resources))
+            execution, schedule = Execution(storage, experiment, limits), Schedule(num_parallel, backend, limits)
+            if schedule.processes:
+                execution.pack()
             with journal.living(execution.running), execution, _recorded(execution, result):
+                if schedule.processes:
+                    execution.publish()
                 if forgotten := [text for text in pending if text in completed]:
                     journal.fold(forgotten=forgotten)
-                self._work(execution, journal, pending, parallel, result, show_progress, propagate_exceptions)
+                self._work(execution, journal, pending, schedule, result, show_progress, propagate_exceptions)
             self._tell_end(result)
         if result.failed and propagate_exceptions:
             raise result.errors[0]
@@ -136,7 +154,7 @@ class ExperimentRunner:
         execution: Execution,
         journal: Journal,
         pending: dict[str, None],
-        parallel: Any,
+        schedule: Schedule,
         result: BatchResult,
         show_progress: bool,
         propagate_exceptions: bool,
@@ -147,12 +165,14 @@ class ExperimentRunner:
         storage = execution.storage
         self._emit("set_experiment_name", lambda: (storage.name,))
         self._emit("on_batch_start", lambda: (storage.name, list(map(parse, pending))))
-        with progress(storage.name, len(pending), result.counts["skipped"], show_progress) as advance:
-            for report in _reports(execution, pending, parallel):
+        shown = progress(storage.name, len(pending), result.counts["skipped"], show_progress)
+        with shown as advance, closing(schedule.reports(execution, pending)) as reports:
+            for report in reports:
                 result.add(report)
                 journal.ended(report.text, report.status)
                 self._tell(report, storage, result.counts["failed"] == 1)
-                advance(report.status)
+                if report.text in pending:
+                    advance(report.status)
                 if report.failure and propagate_exceptions:
                     execution.stopped.set()
 
@@ -200,7 +220,7 @@ class ExperimentRunner:
         self._set("on_batch_failure", function)
 
     def _emit(self, hook: str, arguments: Callable[[], tuple[object, ...]]) -> None:
-        emit([self._functions, *self._callbacks], hook, arguments)
+        emit([self._functions, *self._callbacks, *plugins("smallab.callbacks")], hook, arguments)
 
     def _tell(self, report: Report, storage: Storage, first_failure: bool) -> None:
         text = report.text
@@ -242,20 +262,6 @@ def _recorded(execution: Execution, result: BatchResult) -> Iterator[None]:
             execution.storage.write_run(record | result.counts)
 
 
-def _reports(execution: Execution, pending: Iterable[str], parallel: Any) -> Iterator[Report]:
-    """Yield the workers' reports as they come."""
-    import joblib
-
-    if not getattr(parallel._backend, "supports_sharedmem", False):  # joblib has no public word for it
-        execution.publish()
-    task, stopped, produced = joblib.delayed(execution), execution.stopped, set[str]()
-    wanted = itertools.takewhile(lambda _: not stopped.is_set(), (text for text in pending if text not in produced))
-    for report in parallel(task(text) for text in wanted):
-        produced.update(report.parts)
-        yield from (Report(part, part, "completed") for part in report.parts)
-        yield report
-
-
 def _texts(specifications: Iterable[Specification]) -> dict[str, None]:
     """Return the specifications as canonical JSON, each once, in order."""
     if isinstance(specifications, (dict, str)) or not isinstance(specifications, Iterable):
@@ -278,15 +284,3 @@ def _copied(experiment: Experiment) -> Experiment:
             f"{type(experiment).__name__} cannot be copied, and every specification runs on a copy of it: {error}. "
             "Make what cannot be copied (locks, files, connections) in main, not in __init__"
         ) from error
-
-
-def _parallel(num_parallel: int | None, backend: Any) -> Any:
-    """Return joblib's scheduler; threads are the default, but a surrounding ``parallel_config`` wins."""
-    import joblib
-
-    if num_parallel == 0:
-        raise ValueError("num_parallel is 0: nothing would run; None or 1 is one at a time, -1 is one for each core")
-    options = {"n_jobs": num_parallel, "backend": backend, "prefer": None if backend else "threads"}
-    if joblib.Parallel(**options)._backend.supports_return_generator:
-        options["return_as"] = "generator_unordered"
-    return joblib.Parallel(**options)

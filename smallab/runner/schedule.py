@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
 from typing import Any
 
@@ -46,14 +47,13 @@ class Schedule:
                 "processes"
             )
 
-    def reports(self, execution: Execution, pending: Iterable[str]) -> Iterator[Report]:
+    def reports(self, execution: Execution, pending: Iterable[str]) -> Generator[Report, None, None]:
         """Yield the workers' reports as they come."""
         if not self.processes:
             yield from self._run(execution, pending)
             return
         from smallab.runner.isolation import Isolated, retire_all
 
-        execution.publish()
         way, waiting, in_vain = self._way(execution), dict.fromkeys(pending), 0
         try:
             while waiting:
@@ -98,10 +98,17 @@ class Schedule:
 
         task, stopped, produced = joblib.delayed(execution), execution.stopped, set[str]()
         wanted = itertools.takewhile(lambda _: not stopped.is_set(), (text for text in pending if text not in produced))
-        for report in joblib.Parallel(**self.options)(task(text) for text in wanted):
-            produced.update(report.parts)
-            yield from (Report(part, part, "completed") for part in report.parts)
-            yield report
+        reports = joblib.Parallel(**self.options)(task(text) for text in wanted)
+        try:
+            for report in reports:
+                produced.update(report.parts)
+                yield from (Report(part, part, "completed") for part in report.parts)
+                yield report
+        finally:
+            if hasattr(reports, "close"):
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # joblib's, that tasks were cancelled: they were meant to be
+                    reports.close()
 
 
 def _check(num_parallel: int | None, limits: Limits) -> None:
@@ -132,6 +139,7 @@ def _options(num_parallel: int | None, backend: Any) -> dict[str, Any]:
         from smallab.runner.clusters import Ray
 
         backend = Ray()
+    num_parallel = joblib.Parallel(n_jobs=num_parallel, backend=backend).n_jobs  # with prefer= joblib forgets the context's
     configured = joblib.Parallel(n_jobs=num_parallel, backend=backend, prefer=None if backend else "threads")
     backend = _improved(configured._backend)  # noqa: SLF001  # joblib has no public way to ask
     options = {"n_jobs": configured.n_jobs, "backend": backend}
