@@ -121,6 +121,29 @@ def test_a_function_that_takes_params_has_what_is_declared():
         complete(found, {})
 
 
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ({}, str),
+        ({"default": 4}, int),
+        ({"default": 0.5}, float),
+        ({"default": True}, bool),
+        ({"default": Colour.RED}, Colour),
+        ({"allowed_values": [1, 2]}, int),
+        ({"default": None, "allowed_values": [0.5]}, float),
+        ({"default": lambda: 4}, str),
+        ({"is_flag": True}, bool),
+        ({"default": 4, "type": float}, float),
+    ],
+)
+def test_the_type_of_what_is_only_declared(options, kind):
+    @parameter("x", **options)
+    def fit(params): ...
+
+    item = parameters_of(fit)["x"]
+    assert (item.type, item.is_flag) == (kind, kind is bool)
+
+
 def test_a_function_with_an_argument_of_another_name_takes_no_params():
     def fit(parameters, more=1): ...
 
