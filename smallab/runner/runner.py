@@ -138,7 +138,7 @@ class ExperimentRunner:
             execution, schedule = Execution(storage, experiment, limits), Schedule(num_parallel, backend, limits)
             if schedule.processes:
                 execution.pack()
-            with journal.living(execution.running), execution, _recorded(execution, result):
+            with journal.living(execution.running), execution, _recorded(execution, result, len(pending)):
                 if schedule.processes:
                     execution.publish()
                 if forgotten := [text for text in pending if text in completed]:
@@ -249,11 +249,11 @@ class ExperimentRunner:
 
 
 @contextmanager
-def _recorded(execution: Execution, result: BatchResult) -> Iterator[None]:
+def _recorded(execution: Execution, result: BatchResult, pending: int) -> Iterator[None]:
     """Write the run's record when it starts, and again with what came of it when it ends."""
     from smallab.environment import run_record
 
-    record = run_record(execution.experiment)
+    record = run_record(execution.experiment) | {"pending": pending}
     execution.storage.write_run(record | result.counts)
     try:
         yield
