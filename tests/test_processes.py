@@ -180,7 +180,8 @@ MAIN = """
             if specification["x"] == 4:
                 import os
                 os._exit(1)
-            return {"x": self.function(helper(specification["x"])), "object": Result(specification["x"]), "f": lambda: 5}
+            x = specification["x"]
+            return {"x": self.function(helper(x)), "object": Result(x), "f": lambda: 5}
 
     offset = 1
     closure = Main(lambda x: x + offset)

@@ -117,3 +117,21 @@ def test_without_ray_the_error_names_the_installation(tmp_path):
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert 'pip install "smallab[ray]"' in done.stderr
+
+
+def test_all_of_the_cluster_is_used_and_not_one_part_of_it(runs):
+    class Meets(Experiment):
+        """Ends when two run at once."""
+
+        def __init__(self, folder):
+            self.folder = str(folder)
+
+        def main(self, specification):
+            with open(f"{self.folder}/{specification['x']}", "w", encoding="utf-8"):
+                wait_for(lambda: len(os.listdir(self.folder)) == 2)
+
+    from ray.util.joblib import register_ray
+
+    register_ray()
+    with joblib.parallel_config(backend="ray"):
+        assert ExperimentRunner().run("meets", [{"x": 0}, {"x": 1}], Meets(runs))

@@ -35,6 +35,10 @@ class Schedule:
     """
 
     def __init__(self, num_parallel: int | None, backend: Any, limits: Limits) -> None:
+        from joblib.parallel import get_active_backend
+
+        if num_parallel is None:
+            num_parallel = get_active_backend()[1]  # with prefer=, joblib forgets the context's
         _check(num_parallel, limits)
         if limits.resources and (num_parallel is None or num_parallel < 0 or num_parallel > len(limits.resources)):
             num_parallel = len(limits.resources)
@@ -139,7 +143,6 @@ def _options(num_parallel: int | None, backend: Any) -> dict[str, Any]:
         from smallab.runner.clusters import Ray
 
         backend = Ray()
-    num_parallel = joblib.Parallel(n_jobs=num_parallel, backend=backend).n_jobs  # with prefer= joblib forgets the context's
     configured = joblib.Parallel(n_jobs=num_parallel, backend=backend, prefer=None if backend else "threads")
     backend = _improved(configured._backend)  # noqa: SLF001  # joblib has no public way to ask
     options = {"n_jobs": configured.n_jobs, "backend": backend}
