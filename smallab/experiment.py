@@ -36,7 +36,8 @@ __all__ = ["Experiment", "FunctionExperiment", "experiment"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_ONLY_HERE = {"_calls", "_parameters", "_running"}  # what does not travel to another process
+_Passed = tuple[Sequence[Any], Mapping[str, Any]]  # arguments, by position and by name
+_ONLY_HERE = {"_calls", "_parameters", "_running", "_signature"}  # what does not travel to another process
 
 
 class FunctionExperiment(Experiment, Generic[P, R]):
@@ -85,8 +86,8 @@ class FunctionExperiment(Experiment, Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function, record what comes of it, and return what it returns."""
-        values, specification = self._bound(args, dict(kwargs))
-        return self._record(values, specification)
+        passed, specification = self._bound(args, dict(kwargs))
+        return self._record(passed, specification)
 
     def run(self, given: Mapping[str, Any]) -> R:
         """Call the function with arguments from a dict, and record what comes of it.
@@ -118,7 +119,7 @@ class FunctionExperiment(Experiment, Generic[P, R]):
         9
         """
         specification, root = self._completed(given)
-        return self._record(self._typed(specification), specification, root)
+        return self._record(self._passed(specification), specification, root)
 
     def run_in_new_process(self, given: Mapping[str, Any]) -> multiprocessing.Process:
         """Start a process that calls the function with arguments from a dict; do not wait for it.
@@ -217,7 +218,8 @@ class FunctionExperiment(Experiment, Generic[P, R]):
         completed = complete(self.parameters, specification)
         if _has_seed(completed):
             current().seed = completed["random_seed"]
-        return self._called(self._typed(completed))
+        args, kwargs = self._passed(completed)
+        return self.__wrapped__(*args, **kwargs)
 
     @property
     def parameters(self) -> dict[str, Parameter]:
@@ -228,6 +230,12 @@ class FunctionExperiment(Experiment, Generic[P, R]):
         if self._parameters is None or self._parameters[0] != count:
             self._parameters = count, parameters_of(self)
         return self._parameters[1]
+
+    @functools.cached_property
+    def _signature(self) -> inspect.Signature:
+        import inspect
+
+        return inspect.signature(self.__wrapped__)
 
     @property
     def logger(self) -> logging.Logger:
@@ -248,7 +256,7 @@ class FunctionExperiment(Experiment, Generic[P, R]):
 
     def _record(
         self,
-        values: Mapping[str, Any],
+        passed: _Passed,
         specification: Specification,
         root: str | os.PathLike[str] | None = None,
         drawn: int | None = None,
@@ -265,7 +273,7 @@ class FunctionExperiment(Experiment, Generic[P, R]):
         running = Running(new_id(), text, calls, seed)
         try:
             with running.here():
-                result = self._called(values)
+                result = self.__wrapped__(*passed[0], **passed[1])
             _save(running, result, metadata)
         except BaseException as error:
             _record_failure(running, raised := error, metadata)
@@ -274,16 +282,11 @@ class FunctionExperiment(Experiment, Generic[P, R]):
         emit(callbacks, "on_specification_complete", lambda: (parse(text), calls.load(text, running.id).value))
         return result
 
-    def _called(self, values: Mapping[str, Any]) -> R:
-        from smallab.parameters import arguments
+    def _passed(self, specification: Specification) -> _Passed:
+        """Return the arguments that the function gets for a specification."""
+        from smallab.parameters import arguments, typed
 
-        args, kwargs = arguments(self.__wrapped__, values)
-        return self.__wrapped__(*args, **kwargs)
-
-    def _typed(self, specification: Specification) -> dict[str, Any]:
-        from smallab.parameters import typed
-
-        return typed(self.parameters, specification)
+        return arguments(self.__wrapped__, typed(self.parameters, specification))
 
     def _completed(self, given: Mapping[str, Any]) -> tuple[Specification, Any]:
         """Return the specification that given arguments make, and the folder that is among them."""
@@ -292,21 +295,20 @@ class FunctionExperiment(Experiment, Generic[P, R]):
         values, settings = separate(self.parameters, given)
         return complete(self.parameters, values), settings.get("output_dir")
 
-    def _bound(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Mapping[str, Any], Specification]:
-        """Return a call's arguments by name, as the function gets them, and the specification that they make."""
-        import inspect
-
-        from smallab.parameters import ParameterError, complete, plain, takes_params
+    def _bound(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[_Passed, Specification]:
+        """Return the arguments that the function gets in a call, and the specification that they make."""
+        from smallab.parameters import ParameterError, arguments, complete, plain, takes_params, typed
 
         own = {name: item for name, item in self.parameters.items() if not name.startswith("**")}
         seed = {}
         if "random_seed" not in own and len(own) == len(self.parameters) and "random_seed" in kwargs:
             seed = complete({}, {"random_seed": kwargs.pop("random_seed")})
-        signature = inspect.signature(self.__wrapped__)
+        signature = self._signature
         given = _by_name(signature.bind_partial(*args, **kwargs))
-        if takes_params(self.__wrapped__) and given:
-            specification = complete(own, {**given["params"], **seed})
-            return self._typed(specification), specification
+        if list(signature.parameters) == ["params"] and takes_params(self.__wrapped__):
+            (params,) = signature.bind(*args, **kwargs).args
+            specification = complete(own, {**params, **seed})
+            return self._passed(specification), specification
         rest = {name: item for name, item in own.items() if name not in given}
         try:
             defaults = complete(rest, {})
@@ -314,8 +316,12 @@ class FunctionExperiment(Experiment, Generic[P, R]):
             signature.bind(*args, **kwargs)  # says what is missing in Python's own words
             raise
         specification = {name: plain(given[name]) if name in given else defaults[name] for name in (own | given)}
-        as_they_are = {name: item.default for name, item in rest.items() if plain(item.default) == defaults[name]}
-        return {**self._typed(defaults), **as_they_are, **given}, specification | seed
+        pythons = {name: item.default for name, item in signature.parameters.items()}
+        others = {key: item for key, item in rest.items() if item.envvar or item.default is not pythons.get(key, rest)}
+        if others:  # from @parameter or an environment variable: Python does not know these
+            given |= typed(others, {name: defaults[name] for name in others})
+            return arguments(self.__wrapped__, given), specification | seed
+        return (args, kwargs), specification | seed
 
     def __copy__(self) -> FunctionExperiment[P, R]:
         made = object.__new__(type(self))
@@ -391,7 +397,7 @@ def _record_there(
     experiment: FunctionExperiment[..., Any], specification: Specification, drawn_seed: int | None
 ) -> None:
     """Call an experiment in the process that was started for it."""
-    experiment._record(experiment._typed(specification), specification, None, drawn_seed)  # noqa: SLF001  # its own
+    experiment._record(experiment._passed(specification), specification, None, drawn_seed)  # noqa: SLF001  # its own
 
 
 def _can_be_imported(experiment: FunctionExperiment[..., Any]) -> bool:

@@ -35,6 +35,33 @@ PRINTED = {  # regular expressions, found in this order in what an example print
     ],
     "09_command_line": [r"^{'estimate': 3\.\d+, 'error': 0\.\d+}$"],
     "10_groups": [r"^{'slope': 2\.\d, 'intercept': (0\.9|1\.[01])}$"],
+    "11_processes_that_die": ["^2 completed$", "^crash - .*exit status 1,", "^hang - .*timeout=2 seconds"],
+    "12_graphics_cards": [r"^6 completed, such as seed \d on card [01]$"],
+    "13_dask": ["^20 completed, 0 skipped$"],
+    "14_slurm": ["#SBATCH -p short", "#SBATCH --cpus-per-task=8", "dask_worker tcp.*--nworkers 8 .*--lifetime 230m"],
+    "15_job_array": ["^task 0 of 1: 20 completed, 0 skipped$"],
+    "16_functions": [
+        r"^\[0, 1, 4, 9, 16\]$",
+        r"^{'x': 4, 'y': 2} gives 16$",
+        r"^\[{'x': 0, 'y': 3}, ",
+        r"^\[0, 1, 8, 27\]$",
+        "^the same seed: True$",
+        "timing .*environment code$",
+        "^set up in .* seconds with 3",
+    ],
+    "17_files_of_an_experiment": [
+        r"^3\.0 places.csv \['0.0', '1.0', '2.0', '3.0'\]$",
+        r"^2\.0 places.csv .*'2.0'\]$",
+        "^IndexError: list index out of range$",
+    ],
+    "18_own_format": ["^saved and read back: True$", r"^\d Hz: \(1000,\)$", "^3 files$"],
+    "19_watching": [
+        "^training  running",
+        r"^  Running \(\d\)$",
+        r" \d+/50$",
+        "^training  ended",
+        "^12/12 done, 4 failed",
+    ],
 }
 
 

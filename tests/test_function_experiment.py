@@ -203,6 +203,28 @@ class TestACall:
         assert speak.run({"times": 2, "string_to_print": "a"}) == "aa"
         assert [item.specification["times"] for item in speak.observations()] == [1, 2]
 
+    def test_of_a_function_that_takes_params_without_them_is_refused_as_python_does(self):
+        @experiment
+        def speak(params):
+            return params
+
+        with pytest.raises(TypeError, match="missing a required argument: 'params'"):
+            speak()
+
+    def test_takes_what_is_not_given_from_where_parameter_says(self, monkeypatch):
+        @experiment
+        @parameter("rate", envvar="RATE")
+        @parameter("epochs", default=lambda: 7)
+        @parameter("path", default=Path("data"))
+        def train(rate: float = 0.1, *, epochs: int, path: Path, sizes=(1, 2)):
+            return [rate, epochs, path, sizes]
+
+        assert train() == [0.1, 7, Path("data"), (1, 2)]
+        monkeypatch.setenv("RATE", "0.5")
+        assert train(epochs=3) == [0.5, 3, Path("data"), (1, 2)]
+        assert train(0.2, path="here")[::2] == [0.2, "here"]
+        assert [item.specification["rate"] for item in train.observations()] == [0.1, 0.5, 0.2]
+
 
 class TestRun:
     def test_takes_a_dict(self):
