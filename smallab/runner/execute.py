@@ -9,9 +9,10 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
+from weakref import WeakSet
 
 from smallab.experiment_types.experiment import Experiment
 from smallab.formats import Format, cloudpickle, format_named
@@ -219,11 +220,36 @@ class _RunnerGone(threading.Event):
     def __init__(self, path: str) -> None:
         super().__init__()
         self._host, pid = os.path.basename(path).split(".")[1:3]
-        self._pid = int(pid)
+        self.pid = int(pid)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _RunnerGone) and self.pid == other.pid
+
+    def __hash__(self) -> int:
+        return hash(self.pid)
 
     def is_set(self) -> bool:
         """Tell whether the runner is gone."""
-        return process_gone(self._host, self._pid)
+        return process_gone(self._host, self.pid)
+
+
+_arrived: WeakSet[Execution] = WeakSet()
+
+
+@cache
+def _end_with_its_runner(gone: _RunnerGone) -> None:
+    """End this process, once it has nothing in hand, when the runner that started it is gone.
+
+    loky's workers would else wait five minutes for more to do, with all the memory and graphics cards that they hold.
+    """
+
+    def watch() -> None:
+        while not gone.is_set() or any(execution.running for execution in _arrived):
+            time.sleep(1)
+        os._exit(0)
+
+    if gone.pid == os.getppid():
+        threading.Thread(target=watch, name="smallab watches its runner", daemon=True).start()
 
 
 @lru_cache(maxsize=8)
@@ -231,5 +257,7 @@ def _arrive(kind: type[Execution], root: str, name: str, run_id: str, path: str,
     format, experiment = _load_experiment(path)
     execution = kind(Storage(root, name, run_id, format), experiment, limits)
     execution.path = path
-    execution.stopped = _RunnerGone(path)
+    execution.stopped = gone = _RunnerGone(path)
+    _arrived.add(execution)
+    _end_with_its_runner(gone)
     return execution
