@@ -157,9 +157,11 @@ class _Frame:
     def __init__(self, view: View, width: int, height: int, places: _Places, marks: _Marks) -> None:
         self._view, self._width, self._height, self._places, self._marks = view, width, height, places, marks
         self._now = datetime.now().astimezone()
+        self._has_keys = False
 
     def lines(self, footer: bool) -> list[Text]:
         """Return the frame, the footer in the last row of the terminal."""
+        self._has_keys = footer
         room = self._height - footer
         head = self._head(room)[:room]
         lines = head + self._lists(room - len(head))
@@ -258,7 +260,7 @@ class _Frame:
         sizes = [len(items), len(self._view.failures)]
         height = self._height_of_failures(room - sizes[0] - 2)
         wanted = [sizes[0] + 1 if items else 0, sizes[1] * height + 1 if sizes[1] else 0]
-        first = min(wanted[0], max(room // 2, room - wanted[1]))
+        first = min(wanted[0], max((room + 1) // 2, room - wanted[1]))
         rooms = [max(0, first - 1), max(0, min(wanted[1], room - first) - 1)]  # below their headings
         height = min(height, max(1, rooms[1]))
         spans = [self._places.fit(0, rooms[0], sizes[0]), self._places.fit(1, rooms[1] // height, sizes[1])]
@@ -277,7 +279,7 @@ class _Frame:
         return f"In hand when it was {'killed' if killed else 'last heard of'}"
 
     def _heading(self, which: int, title: str, size: int, span: tuple[int, int], order: str = "") -> Text:
-        focused = which == self._places.focus
+        focused = self._has_keys and which == self._places.focus
         seen = f"{span[0] + 1} to {span[1]} of " if 0 < span[1] - span[0] < size else ""
         mark = self._marks.focus if focused else " "
         return self._line((f"{mark} {title}", "bold"), (f" ({seen}{size}{order})", "bold" if focused else "dim"))
