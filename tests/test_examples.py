@@ -36,7 +36,7 @@ PRINTED = {  # regular expressions, found in this order in what an example print
     "09_command_line": [r"^{'estimate': 3\.\d+, 'error': 0\.\d+}$"],
     "10_groups": [r"^{'slope': 2\.\d, 'intercept': (0\.9|1\.[01])}$"],
     "11_processes_that_die": ["^2 completed$", "^crash - .*exit status 1,", "^hang - .*timeout=2 seconds"],
-    "12_graphics_cards": [r"^6 completed, such as seed \d on card [01]$"],
+    "12_graphics_cards": [r"^6 completed, such as seed \d on card ([01]), the only one it sees: \1$"],
     "13_dask": ["^20 completed, 0 skipped$"],
     "14_slurm": ["#SBATCH -p short", "#SBATCH --cpus-per-task=8", "dask_worker tcp.*--nworkers 8 .*--lifetime 230m"],
     "15_job_array": ["^task 0 of 1: 20 completed, 0 skipped$"],

@@ -37,9 +37,16 @@ def test_public_names():
         "SpecificationError",
         "SpecificationFailed",
         "SpecificationGenerator",
+        "current_dir",
+        "current_id",
+        "experiment",
+        "group",
         "load_result",
         "load_results",
+        "new_seed",
+        "parameter",
         "specification_hash",
+        "time_block",
         "to_dataframe",
     }
     assert all(hasattr(smallab, name) for name in smallab.__all__)
