@@ -271,7 +271,7 @@ class Storage:
         return f"{self.folder}/{id}/{id}.{self.format.suffix}"
 
     def found(self, id: str) -> tuple[str, Format] | None:
-        """Return the file of a specification's result, in whichever known format, and the format; None where none is."""
+        """Return the file of a specification's result, in whichever known format, and the format; None: no file."""
         if os.access(path := self.result(id), os.F_OK):  # half the cost of os.path.exists
             return path, self.format
         files = {f"{self.folder}/{id}/{id}.{format.suffix}": format for format in formats()}
