@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterator
 
 from smallab.experiment_types.experiment import Experiment
+from smallab.files import entries
 from smallab.journal import Journal
 from smallab.observation import Failure, Observation
 from smallab.specification import SpecificationError, canonical, digest
-from smallab.storage import Metadata, Storage, entries
+from smallab.storage import Metadata, Storage
 
 _ID = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_\d{6}_[0-9a-f]{6}")  # what storage.new_id makes
 

@@ -7,8 +7,8 @@ import os
 from contextlib import suppress
 from typing import Any
 
+from smallab.files import entries, replace
 from smallab.formats import PICKLE
-from smallab.storage import entries, replace
 
 _log = logging.getLogger("smallab")
 

@@ -17,9 +17,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from smallab.files import process_gone
 from smallab.inspection import batch_names
 from smallab.progress import Figures
-from smallab.storage import Storage, process_gone, root_folder
+from smallab.storage import Storage, root_folder
 from smallab.watching import Run, Running, View, Watch
 
 try:

@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from typing import Any, cast
 
-from smallab.storage import HOST, iso
+from smallab.files import HOST, iso
 
 _log = logging.getLogger("smallab")
 

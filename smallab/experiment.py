@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, ca
 
 from smallab.callbacks import CallbackManager, emit
 from smallab.experiment_types.experiment import Experiment
+from smallab.files import new_id
 from smallab.formats import Format, format_named
 from smallab.observation import Failure
 from smallab.plugins import plugins
 from smallab.runner.execute import users_part
 from smallab.running import Running, current, new_seed
 from smallab.specification import Specification, canonical, parse
-from smallab.storage import check_name, new_id, root_folder
+from smallab.storage import check_name, root_folder
 
 if TYPE_CHECKING:
     import inspect

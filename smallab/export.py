@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from smallab.calls import Calls
+from smallab.files import mark
 from smallab.observation import Observation
-from smallab.storage import Storage, mark
+from smallab.storage import Storage
 
 if TYPE_CHECKING:
     import pandas

@@ -93,12 +93,12 @@ class Pickle:
 
         with open(path, "rb") as file:
             try:
-                record: dict[str, Any] = pickle.load(file)
-            except Exception:  # dill finds a few things that pickle does not; if it fails too, its error is told
+                record: dict[str, Any] = pickle.load(file)  # noqa: S301  # the user's own results
+            except Exception:  # noqa: BLE001  # dill finds a few things that pickle does not; if it fails too, its error is told
                 import dill
 
                 file.seek(0)
-                record = dill.load(file)
+                record = dill.load(file)  # noqa: S301  # likewise
         return record
 
 

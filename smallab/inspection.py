@@ -11,9 +11,10 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from smallab.calls import Calls
+from smallab.files import entries, process_gone
 from smallab.journal import GRACE_SECONDS, Journal
 from smallab.specification import Specification, digest, parse
-from smallab.storage import Storage, entries, process_gone
+from smallab.storage import Storage
 
 Texts = Mapping[str, Any]  # canonical JSON
 

@@ -20,8 +20,9 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from smallab.files import append, close_journals, entries, flush, mark, process_gone, write
 from smallab.specification import canonical, digest
-from smallab.storage import Storage, Which, append, close_journals, entries, flush, mark, process_gone, read_list, write
+from smallab.storage import Storage, Which, read_list
 
 _log = logging.getLogger("smallab")
 

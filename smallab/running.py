@@ -13,8 +13,9 @@ from contextvars import ContextVar
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from smallab.files import HOST, iso
 from smallab.specification import digest, parse
-from smallab.storage import HOST, Storage, iso
+from smallab.storage import Storage
 
 if TYPE_CHECKING:
     import random

@@ -18,10 +18,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
+from smallab.files import entries, process_gone
 from smallab.journal import GRACE_SECONDS
 from smallab.progress import Figures
 from smallab.specification import digest
-from smallab.storage import Storage, Which, entries, process_gone, read_list
+from smallab.storage import Storage, Which, read_list
 
 State = Literal["running", "killed", "silent", "ended", "stopped"]
 

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from misbehaving import wait_for
 
 from smallab import Experiment, ExperimentRunner, load_results
 
@@ -129,3 +130,22 @@ def test_without_resources_there_is_none():
     assert next(load_results("none")).result is None
     with pytest.raises(RuntimeError, match="resource"):
         _ = Tells().resource
+
+
+INTERRUPTED = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from test_resources import Uses
+from smallab import ExperimentRunner
+ExperimentRunner().run("stop", [{"x": x} for x in range(100)], Uses(sys.argv[2], 0.2), backend="loky", resources=[0, 1])
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX systems")
+def test_an_interrupted_batch_leaves_none_held(folder, batches_in_tmp_path):
+    command = [sys.executable, "-c", INTERRUPTED, os.path.dirname(__file__), folder]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: list(batches_in_tmp_path.rglob("*.pkl")))
+    run.send_signal(signal.SIGINT)
+    assert "KeyboardInterrupt" in run.communicate()[1]
+    assert os.listdir(batches_in_tmp_path / "stop" / "journal") == []

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from smallab.observation import Failure
-from smallab.runner.execute import Report
+from smallab.runner.report import Report
 from smallab.specification import Specification, parse
 from smallab.storage import Storage
 

@@ -17,10 +17,11 @@ from typing import Any
 
 from joblib.parallel import ParallelBackendBase
 
-from smallab.runner.execute import Execution, Report
+from smallab.files import HOST, entries, write
+from smallab.runner.execute import Execution
 from smallab.runner.isolation import Isolated, ProcessDied, ended
+from smallab.runner.report import Report
 from smallab.specification import digest
-from smallab.storage import HOST, entries, write
 
 _log = logging.getLogger("smallab")
 

@@ -11,60 +11,21 @@ import time
 from collections.abc import Callable
 from functools import cache, lru_cache
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 from weakref import WeakSet
 
 from smallab.experiment_types.experiment import Experiment
+from smallab.files import process_gone, replace
 from smallab.formats import Format, cloudpickle, format_named
-from smallab.observation import Failure, SpecificationFailed
+from smallab.observation import Failure
+from smallab.runner.report import Report, portable
 from smallab.runner.resources import held
 from smallab.running import Running
 from smallab.specification import digest, parse
-from smallab.storage import Storage, process_gone, replace
+from smallab.storage import Storage
 
 _log = logging.getLogger("smallab")
 _PACKAGE = __file__.removesuffix(os.path.join("runner", "execute.py"))
-
-
-class Report(NamedTuple):
-    """What comes back from a worker: small and plain, whatever the experiment returned or raised.
-
-    Attributes
-    ----------
-    text
-        The specification's canonical JSON.
-    label
-        What ``get_name`` calls it, else the same text.
-    status
-        "pending" where it was not run, because the batch was stopped.
-    failure
-        Why it failed.
-    exception
-        The exception, pickled, where it survives that.
-    parts
-        The specifications whose results it saved on the way.
-    """
-
-    text: str
-    label: str
-    status: Literal["completed", "failed", "pending"]
-    failure: Failure | None = None
-    exception: bytes | None = None
-    parts: tuple[str, ...] = ()
-
-    def error(self) -> BaseException:
-        """Return the exception that was raised, or a `SpecificationFailed` that stands in for it."""
-        assert self.failure is not None
-        import pickle
-
-        if self.exception is None:
-            return SpecificationFailed(self.failure)
-        try:
-            error: BaseException = pickle.loads(self.exception)  # noqa: S301  # our own worker's
-        except (Exception, SystemExit):  # its class is known there, but not here, or does not load
-            return SpecificationFailed(self.failure)
-        error.add_note(f"In the worker:\n{self.failure.traceback}")
-        return error
 
 
 class Limits(NamedTuple):
@@ -156,7 +117,7 @@ class Execution:
             self.storage.save(id, text, record, running.metadata())
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # SystemExit too: one specification never stops the others
+        except BaseException as error:  # noqa: BLE001  # SystemExit too: one specification never stops the others
             return self.failed(running, error, running.metadata())
         return Report(text, label, "completed", parts=tuple(running.parts))
 
@@ -173,8 +134,10 @@ class Execution:
         try:
             self.storage.save_failure(running.id, running.text, failure, metadata)
         except OSError as unsaved:  # a full disk: the runner hears of both
-            failure = Failure(failure.type, f"{failure.message} (and it could not be recorded: {unsaved})", failure.traceback)
-        return Report(running.text, label, "failed", failure, _portable(error), tuple(running.parts))
+            failure = Failure(
+                failure.type, f"{failure.message} (and it could not be recorded: {unsaved})", failure.traceback
+            )
+        return Report(running.text, label, "failed", failure, portable(error), tuple(running.parts))
 
 
 def users_part(frames: TracebackType | None) -> TracebackType | None:
@@ -185,22 +148,13 @@ def users_part(frames: TracebackType | None) -> TracebackType | None:
     return inner or frames
 
 
-def _portable(error: BaseException) -> bytes | None:
-    """Pickle an exception if it survives the way back."""
-    try:
-        data: bytes = cloudpickle().dumps(error.with_traceback(None))  # with its class, where that is of __main__
-        return data if type(cloudpickle().loads(data)) is type(error) else None
-    except (Exception, SystemExit):  # whatever pickling raises: `Failure` holds what is to be known
-        return None
-
-
 def name_of(experiment: Experiment, text: str) -> str:
-    """Return what an experiment's ``get_name`` calls a specification; its JSON where that is not overridden, or raises."""
+    """Return what an experiment's own ``get_name`` calls a specification; else, or where that raises, its JSON."""
     if type(experiment).get_name is Experiment.get_name:
         return text
     try:
         return str(experiment.get_name(parse(text)))
-    except (Exception, SystemExit):  # a label must not cost a result
+    except (Exception, SystemExit):  # noqa: BLE001  # a label must not cost a result
         _log.exception("get_name of %r raised", experiment)
         return text
 

@@ -22,7 +22,8 @@ from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
 
 from smallab.observation import Failure
-from smallab.runner.execute import Execution, Report, name_of
+from smallab.runner.execute import Execution, name_of
+from smallab.runner.report import Report
 from smallab.runner.resources import held
 from smallab.specification import digest
 from smallab.storage import Metadata, Storage
@@ -90,8 +91,8 @@ class _Child:
         self.key = (execution.path, execution.limits, resource)
         self.timer: threading.Timer | None = None
         self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        descriptor, self._crash = tempfile.mkstemp(prefix="smallab-", suffix=".crash")
-        os.close(descriptor)
+        self._crash = tempfile.TemporaryFile("a+b")  # noqa: SIM115  # closed in close(); it has no name to be left behind
+        inherited = [] if os.name == "nt" else [self._crash.fileno()]  # on Windows nobody learns where it was
         visible = {"CUDA_VISIBLE_DEVICES": str(resource)} if isinstance(resource, int) else {}
         options = [f"-W{option}" for option in sys.warnoptions]
         self.process = subprocess.Popen(  # noqa: S603  # this Python, with code of our own
@@ -99,6 +100,7 @@ class _Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **visible},
+            pass_fds=inherited,
             start_new_session=True,  # Ctrl-C is its worker's business; and whatever it starts ends with it
         )
         self._requests: Any = self.process.stdin
@@ -106,7 +108,7 @@ class _Child:
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
         threading.Thread(target=self._wait, daemon=True).start()
-        self._send((Execution.of(execution), resource, self._crash))
+        self._send((Execution.of(execution), resource, *inherited))
 
     def _listen(self) -> None:
         with suppress(EOFError, OSError, ValueError, pickle.UnpicklingError):  # however a process may end
@@ -152,8 +154,9 @@ class _Child:
 
     def _where(self) -> str:
         """Return where in the code it was, as far as it could tell."""
-        with open(self._crash, encoding="utf-8", errors="replace") as file:
-            threads = re.split(r"(?=^(?:Current thread|Thread) )", file.read(), flags=re.MULTILINE)
+        self._crash.seek(0)
+        text = self._crash.read().decode(errors="replace")
+        threads = re.split(r"(?=^(?:Current thread|Thread) )", text, flags=re.MULTILINE)
         return "".join(thread for thread in threads if "in _hear\n" not in thread)
 
     def kill(self) -> None:
@@ -173,8 +176,7 @@ class _Child:
         self.process.wait()
         with suppress(OSError):
             self._reports.close()
-        with suppress(OSError):
-            os.unlink(self._crash)
+        self._crash.close()
 
 
 def _cause(code: int) -> str:
@@ -255,7 +257,7 @@ def serve() -> None:
     requests, answers = _streams()
     with requests, answers:
         try:
-            execution, resource, crash = pickle.load(requests)  # noqa: S301  # our own worker's
+            execution, resource, *inherited = pickle.load(requests)  # noqa: S301  # our own worker's
         except Exception as error:  # noqa: BLE001  # whatever importing the experiment's modules raises
             _answer(answers, Failure.of(error))
             return
@@ -263,7 +265,7 @@ def serve() -> None:
         busy = threading.Event()
         listener = threading.Thread(target=_hear, args=(requests, texts, busy), daemon=True)
         listener.start()
-        with open(crash, "a", encoding="utf-8") as where:
+        with open(inherited[0] if inherited else os.devnull, "ab", buffering=0) as where:
             faulthandler.enable(where)
             while (text := texts.get()) is not None:
                 busy.set()

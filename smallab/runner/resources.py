@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from smallab.files import mark
 from smallab.journal import Journal, _touched  # the rules of who is gone are the journal's lock's
 from smallab.specification import canonical, digest
-from smallab.storage import Storage, mark
+from smallab.storage import Storage
 
 
 @contextmanager
@@ -34,7 +35,7 @@ def held(storage: Storage, resources: Sequence[Any], rather: Sequence[Any] = ())
         return
     journal, mine = Journal(storage), mark()
     order = sorted(resources, key=lambda resource: resource not in rather)
-    locks = {f"{storage.journal}/resource-{digest(canonical({'resource': it}))[:8]}": it for it in order}
+    locks = {_lock(storage, resource): resource for resource in order}
     while not (lock := next((lock for lock in locks if journal._take(lock, mine)), None)):  # noqa: SLF001
         if not os.path.isdir(storage.journal):
             raise FileNotFoundError(f"{storage.journal} vanished while the batch ran")
@@ -47,3 +48,13 @@ def held(storage: Storage, resources: Sequence[Any], rather: Sequence[Any] = ())
     finally:
         with suppress(OSError):
             os.rmdir(lock)
+
+
+def free(storage: Storage, resources: Sequence[Any]) -> None:
+    """Clear away what killed workers held: the next holder would, but a batch that is over leaves nothing behind."""
+    for resource in resources:
+        Journal(storage)._break(_lock(storage, resource))  # noqa: SLF001
+
+
+def _lock(storage: Storage, resource: Any) -> str:
+    return f"{storage.journal}/resource-{digest(canonical({'resource': resource}))[:8]}"

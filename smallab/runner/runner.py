@@ -15,14 +15,16 @@ from smallab.formats import format_named
 from smallab.journal import Journal
 from smallab.plugins import plugins
 from smallab.runner.batch_result import BatchResult
-from smallab.runner.execute import Execution, Limits, Report
-from smallab.runner.schedule import Schedule
+from smallab.runner.execute import Execution, Limits
+from smallab.runner.report import Report
 from smallab.runner.selection import Rerun, select
 from smallab.specification import Specification, SpecificationError, canonical, digest, parse
 from smallab.storage import Storage, check_name, root_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from smallab.runner.schedule import Schedule
 
 _log = logging.getLogger("smallab")
 
@@ -124,6 +126,8 @@ class ExperimentRunner:
         KeyboardInterrupt
             Ctrl-C: what finished is saved, the rest runs the next time. A second one does not wait for threads.
         """
+        from smallab.runner.schedule import Schedule  # here, as it takes time to import
+
         texts, experiment = _texts(specifications), _copied(experiment)
         storage = Storage(root_folder(self._folder), name, format=format_named(experiment.format))
         journal = Journal(storage)
@@ -213,10 +217,8 @@ class ExperimentRunner:
         """Call ``function(completed specifications)`` at the end of a run, if any completed; None takes it off."""
         self._set("on_batch_complete", function)
 
-    def on_batch_failure(
-        self, function: Callable[[list[BaseException], list[Specification]], object] | None
-    ) -> None:
-        """Call ``function(exceptions, failed specifications)`` at the end of a run, if any failed; None takes it off."""
+    def on_batch_failure(self, function: Callable[[list[BaseException], list[Specification]], object] | None) -> None:
+        """Call ``function(exceptions, failed specifications)`` at a run's end, if any failed; None takes it off."""
         self._set("on_batch_failure", function)
 
     def _emit(self, hook: str, arguments: Callable[[], tuple[object, ...]]) -> None:
@@ -228,7 +230,9 @@ class ExperimentRunner:
             self._emit("on_specification_complete", lambda: (parse(text), storage.load(text).value))
         elif report.failure:
             level = logging.ERROR if first_failure else logging.INFO  # the first is seen at once, the rest counted
-            _log.log(level, "%s failed; see %s\n%s", report.label, storage.folder_of(digest(text)), report.failure.traceback)
+            _log.log(
+                level, "%s failed; see %s\n%s", report.label, storage.folder_of(digest(text)), report.failure.traceback
+            )
             self._emit("on_specification_failure", lambda: (report.error(), parse(text)))
 
     def _tell_end(self, result: BatchResult) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 from smallab.experiment_types.overlapping_output_experiment import OverlappingOutputCheckpointedExperiment
 from smallab.journal import Journal
-from smallab.runner.execute import Execution, Limits, Report
+from smallab.runner.execute import Execution, Limits
+from smallab.runner.report import Report
 
 _log = logging.getLogger("smallab")
 

@@ -1,0 +1,58 @@
+"""What comes back from a worker."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from smallab.formats import cloudpickle
+from smallab.observation import Failure, SpecificationFailed
+
+
+class Report(NamedTuple):
+    """What comes back from a worker: small and plain, whatever the experiment returned or raised.
+
+    Attributes
+    ----------
+    text
+        The specification's canonical JSON.
+    label
+        What ``get_name`` calls it, else the same text.
+    status
+        "pending" where it was not run, because the batch was stopped.
+    failure
+        Why it failed.
+    exception
+        The exception, pickled, where it survives that.
+    parts
+        The specifications whose results it saved on the way.
+    """
+
+    text: str
+    label: str
+    status: Literal["completed", "failed", "pending"]
+    failure: Failure | None = None
+    exception: bytes | None = None
+    parts: tuple[str, ...] = ()
+
+    def error(self) -> BaseException:
+        """Return the exception that was raised, or a `SpecificationFailed` that stands in for it."""
+        import pickle
+
+        failure = self.failure or Failure("none", "it did not fail")
+        if self.exception is None:
+            return SpecificationFailed(failure)
+        try:
+            error: BaseException = pickle.loads(self.exception)  # noqa: S301  # our own worker's
+        except (Exception, SystemExit):  # noqa: BLE001  # its class is known there, but not here, or does not load
+            return SpecificationFailed(failure)
+        error.add_note(f"In the worker:\n{failure.traceback}")
+        return error
+
+
+def portable(error: BaseException) -> bytes | None:
+    """Pickle an exception if it survives the way back."""
+    try:
+        data: bytes = cloudpickle().dumps(error.with_traceback(None))  # with its class, where that is of __main__
+        return data if type(cloudpickle().loads(data)) is type(error) else None
+    except (Exception, SystemExit):  # noqa: BLE001  # whatever pickling raises: `Failure` holds what is to be known
+        return None
