@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 
-_CREATE = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
+_WRITE = os.O_WRONLY | getattr(os, "O_BINARY", 0)
 
 
 def new_id() -> str:
@@ -59,34 +59,39 @@ def process_gone(host: str, pid: int) -> bool:
 
 def write(path: str, data: bytes) -> None:
     """Write a file that is not there yet; leave nothing behind where that fails."""
-    descriptor = os.open(path, _CREATE | os.O_EXCL, 0o666)
+    descriptor = os.open(path, _WRITE | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        try:
-            written = os.write(descriptor, data)
-            while written < len(data):
-                written += os.write(descriptor, memoryview(data)[written:])
-        finally:
-            os.close(descriptor)  # a network file system may say only now that the disk is full
+        _fill(descriptor, data)
     except BaseException:
         os.unlink(path)
         raise
 
 
-def replace(path: str, data: bytes, flushed: bool = False) -> None:
+def overwrite(path: str, data: bytes) -> None:
+    """Write an empty file that is there, and have it survive a power cut; FileNotFoundError where it is not."""
+    _fill(os.open(path, _WRITE), data)
+    flush([path])
+
+
+def _fill(descriptor: int, data: bytes) -> None:
+    try:
+        written = os.write(descriptor, data)
+        while written < len(data):
+            written += os.write(descriptor, memoryview(data)[written:])
+    finally:
+        os.close(descriptor)  # a network file system may say only now that the disk is full
+
+
+def replace(path: str, data: bytes) -> None:
     """Write a file aside, then rename it over whatever was there."""
-    folder = os.path.dirname(path)
-    aside = f"{folder}/{mark()}.tmp"
+    aside = f"{os.path.dirname(path)}/{mark()}.tmp"
     write(aside, data)
     try:
-        if flushed:
-            flush([aside])
         os.replace(aside, path)
     except BaseException:
         with suppress(FileNotFoundError):  # a Ctrl-C right after it was renamed
             os.unlink(aside)
         raise
-    if flushed and os.name != "nt":
-        flush([folder])
 
 
 def put(path: str, data: bytes) -> None:
@@ -126,7 +131,7 @@ def append(path: str, line: str) -> None:
             for other in [other for other in _journals if not os.path.exists(other)]:  # their runs are over
                 os.close(_journals.pop(other))
             if path not in _journals:
-                _journals[path] = os.open(path, _CREATE | os.O_APPEND, 0o666)
+                _journals[path] = os.open(path, _WRITE | os.O_CREAT | os.O_APPEND, 0o666)
     data = f"\n{line}\n".encode() if path in _torn else f"{line}\n".encode()
     if os.write(_journals[path], data) != len(data):
         _torn.add(path)

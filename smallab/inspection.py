@@ -271,10 +271,7 @@ def forget(storage: Storage, texts: Collection[str]) -> list[str]:
     """
     os.makedirs(storage.journal, exist_ok=True)
     journal = Journal(storage)
-    _, failed = journal.recover()
+    journal.recover()
     journal.fold(forgotten=texts)
-    if gone := set(texts).intersection(failed):
-        with journal._lock():  # noqa: SLF001  # whoever holds it may write the lists
-            storage.write_list("failed", [text for text in failed if text not in gone])
     completed, failed = journal.state()
     return [text for text in texts if text in completed or text in failed]

@@ -118,8 +118,10 @@ class Journal:
         except ValueError as error:
             if mend:
                 os.makedirs(self._folder, exist_ok=True)
-                with self._lock():
-                    return self._mended(which)
+                with self._lock() as mine:
+                    texts = self._mended(which)
+                    self._storage.write_list(which, texts, f"{mine}-{which}")
+                    return texts
             _log.warning("%s cannot be read (%s); the folders tell instead", path, error)
             return self._storage.from_tree(which)
 
@@ -133,21 +135,20 @@ class Journal:
             with open(path, "rb") as file:
                 write(aside, file.read())
             _log.warning("%s cannot be read (%s): kept as %s and rebuilt from the folders", path, error, aside)
-            texts = self._storage.from_tree(which)
-            self._storage.write_list(which, texts)
-            return texts
+            return self._storage.from_tree(which)
 
     def _read(self, names: Iterable[str], check: bool = False) -> dict[str, dict[str, None]]:
         """Return what journals say that was not folded yet; with check, only results whose file matches."""
-        seen: dict[str, dict[str, dict[str, Any]]] = {"started": {}, "completed": {}, "failed": {}}
+        seen: dict[str, dict[str, tuple[str, Any]]] = {"started": {}, "completed": {}, "failed": {}}
         folded: dict[str, set[str]] = {"completed": set(), "failed": set()}
         for name in names:
             for event in _events(f"{self._folder}/{name}"):
-                if event["event"] == "folded":
-                    folded["completed"].update(event["completed"])
-                    folded["failed"].update(event["failed"])
-                elif event["event"] in seen:
-                    seen[event["event"]][event["id"]] = event
+                with suppress(KeyError, TypeError, ValueError):  # JSON, but not an event that smallab wrote
+                    if event["event"] == "folded":
+                        folded["completed"].update(event["completed"])
+                        folded["failed"].update(event["failed"])
+                    elif event["event"] in seen:
+                        seen[event["event"]][event["id"]] = canonical(event["specification"]), event.get("digest")
         if check:
             now = _clock(self._folder)
             for id in seen["started"]:
@@ -156,10 +157,9 @@ class Journal:
                 self._storage.remove_checkpoints(id)
         return {
             which: {
-                canonical(event["specification"]): None
-                for id, event in seen[which].items()
-                if id not in folded[which]
-                and (which == "failed" or not check or self._storage.whole(id, event["digest"]))
+                text: None
+                for id, (text, expected) in seen[which].items()
+                if id not in folded[which] and (which == "failed" or not check or self._storage.whole(id, expected))
             }
             for which in folded
         }
@@ -241,7 +241,7 @@ class Journal:
         completed, failed
             What this run's workers reported.
         forgotten
-            What is to run again: taken out of completed.json.
+            What is to run again: taken out of both lists.
         read, delete
             Runs whose journals are read, and runs whose journals are deleted once both lists are safe.
         """
@@ -250,51 +250,85 @@ class Journal:
             os.sync()  # what is listed survives a power cut: once for all results, where fsync is once for each
         else:
             flush(storage.result(digest(text)) for text in completed)
-        with self._lock():
-            journaled = self._read(self._entries(read), check=True)
-            done = self._mended("completed") | journaled["completed"]
-            for text in forgotten:
-                done.pop(text, None)
-            done |= dict.fromkeys(completed)
-            broken = self._mended("failed") | journaled["failed"] | dict.fromkeys(failed)
-            storage.write_list("completed", done)
-            storage.write_list("failed", [text for text in broken if text not in done])
-            for entry in self._entries(delete):
-                with suppress(FileNotFoundError, PermissionError):  # Windows: a worker has it open; the next run's turn
-                    os.unlink(f"{self._folder}/{entry}")
+        while not self._fold_once(completed, failed, forgotten, read, delete):
+            pass
         if storage.run_id not in delete and (completed or failed):
             ids = {"completed": list(map(digest, completed)), "failed": list(map(digest, failed))}
             append(storage.own("jsonl"), json.dumps({"event": "folded", **ids}))
 
+    def _fold_once(
+        self,
+        completed: Collection[str],
+        failed: Collection[str],
+        forgotten: Collection[str],
+        read: Collection[str],
+        delete: Collection[str],
+    ) -> bool:
+        """Fold; return False where the lock was lost meanwhile to somebody who took this run for dead."""
+        try:
+            with self._lock() as mine:
+                journaled = self._read(self._entries(read), check=True)
+                done = self._mended("completed") | journaled["completed"]
+                broken = self._mended("failed") | journaled["failed"]
+                for text in forgotten:
+                    done.pop(text, None)
+                    broken.pop(text, None)
+                done |= dict.fromkeys(completed)
+                broken |= dict.fromkeys(failed)
+                self._storage.write_list("completed", done, f"{mine}-completed")
+                self._storage.write_list("failed", [text for text in broken if text not in done], f"{mine}-failed")
+                for entry in self._entries(delete):
+                    with suppress(
+                        FileNotFoundError, PermissionError
+                    ):  # Windows: a worker has it open; the next run's turn
+                        os.unlink(f"{self._folder}/{entry}")
+        except FileNotFoundError:
+            if os.path.isdir(self._folder):
+                return False
+            raise
+        return True
+
     @contextmanager
-    def _lock(self) -> Iterator[None]:
+    def _lock(self) -> Iterator[str]:
+        """Hold the lock; yield what its holder's files in it begin with.
+
+        A list is written into such a file, which is then renamed to be the list. Whoever breaks the lock removes them
+        first: so a runner that was stopped, lost the lock, and goes on hours later cannot put back an older list.
+        """
         lock, mine = f"{self._folder}/lock", mark()
         while not self._take(lock, mine):
             self._break(lock)
             time.sleep(0.02)
         try:
             with _touched(f"{lock}/{mine}"):
-                yield
+                yield f"{lock}/{mine}"
         finally:
             with suppress(OSError):
+                for entry in entries(lock):
+                    if entry.startswith(mine):
+                        os.unlink(f"{lock}/{entry}")
                 os.rmdir(lock)
 
     def _take(self, lock: str, mine: str) -> bool:
+        names = [mine, f"{mine}-completed", f"{mine}-failed"]
         with suppress(FileExistsError, FileNotFoundError):  # taken; or, while still empty, taken for an abandoned one
             os.mkdir(lock)
-            write(f"{lock}/{mine}", b"")
-            if os.listdir(lock) == [mine]:
+            for name in names:
+                write(f"{lock}/{name}", b"")
+            if entries(lock) == names:
                 return True
-            os.unlink(f"{lock}/{mine}")
+            for name in names:
+                os.unlink(f"{lock}/{name}")
         return False
 
     def _break(self, lock: str) -> None:
-        """Take away a lock whose owner is gone; only one can, the one that unlinks the owner's file."""
+        """Take away a lock whose owner is gone; only one can, the one that unlinks the owner's first file."""
         now = _clock(self._folder)
         with suppress(OSError):  # somebody was faster, or it was given back
-            owners = os.listdir(lock)
-            if owners and _gone(lock, owners[0], now):
-                os.unlink(f"{lock}/{owners[0]}")
-                os.rmdir(lock)
-            elif not owners and now - os.stat(lock).st_mtime > 2 * HEARTBEAT_SECONDS:  # killed before it was named
+            owners = entries(lock)
+            if all(_gone(lock, owner, now) for owner in owners[:1]) and (
+                owners or now - os.stat(lock).st_mtime > 2 * HEARTBEAT_SECONDS  # killed before it was named
+            ):
+                for owner in owners:
+                    os.unlink(f"{lock}/{owner}")
                 os.rmdir(lock)

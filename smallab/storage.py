@@ -21,7 +21,7 @@ from contextlib import suppress
 from functools import cached_property, lru_cache
 from typing import Any, Literal
 
-from smallab.files import HOST, append, entries, iso, mark, new_id, put, replace, write
+from smallab.files import HOST, append, entries, flush, iso, mark, new_id, overwrite, put, replace, write
 from smallab.formats import PICKLE, Format, formats
 from smallab.observation import Failure, Observation
 from smallab.specification import Specification, SpecificationError, are_canonical, canonical, digest, parse
@@ -236,17 +236,20 @@ class Storage:
         failure = Failure(**{key: str(details.pop(key, value)) for key, value in unknown.items()})
         return Observation(id, parse(text), None, failure, details)
 
-    def write_list(self, which: Which, texts: Collection[str]) -> None:
-        """Write a list and read it back; whoever writes holds the journal's lock."""
+    def write_list(self, which: Which, texts: Collection[str], through: str) -> None:
+        """Write a list through a file of the lock's holder, gone where the lock was lost; then read it back."""
         path = self.list_file(which)
         data = ("[\n" + ",\n".join(texts) + "\n]\n" if texts else "[]\n").encode()
         with suppress(FileNotFoundError), open(path, "rb") as file:
             if file.read() == data:
                 return
-        replace(path, data, flushed=True)
+        overwrite(through, data)
+        os.replace(through, path)
+        if os.name != "nt":
+            flush([self.folder])
         with open(path, "rb") as file:
-            if file.read() != data:  # only if a lock was broken that should have held: no journal is deleted then
-                raise OSError(errno.EBUSY, "changed by another run while it was written; run again", path)
+            if file.read() != data:  # no journal is deleted then
+                raise OSError(errno.EBUSY, "changed by another while it was written; run again", path)
 
     def write_run(self, record: dict[str, Any]) -> None:
         """Write this run's record under runs/."""

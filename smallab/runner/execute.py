@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self
 from weakref import WeakSet
 
 from smallab.experiment_types.experiment import Experiment
-from smallab.files import process_gone, replace
+from smallab.files import HOST, process_gone, replace
 from smallab.formats import Format, cloudpickle, format_named
 from smallab.observation import Failure
 from smallab.runner.report import Report, portable
@@ -93,6 +93,10 @@ class Execution:
                 if report.status == "completed" or self.stopped.is_set():
                     break
                 report = self.attempt(text)
+        except KeyboardInterrupt:
+            self.stopped.set()  # a worker process is sent its next ones before it is ended
+            raise
+        else:
             return report
         finally:
             self.running.discard(text)
@@ -163,6 +167,8 @@ def name_of(experiment: Experiment, text: str) -> str:
 def _load_experiment(path: str) -> tuple[Format, Experiment]:
     import pickle
 
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{path} is not on {HOST}: every worker must see the batch's folder, by that name")
     with open(path, "rb") as file:
         format, experiment = pickle.load(file)  # noqa: S301  # our own runner's
     return format_named(format), experiment
@@ -183,8 +189,8 @@ class _RunnerGone(threading.Event):
         return hash(self.pid)
 
     def is_set(self) -> bool:
-        """Tell whether the runner is gone."""
-        return process_gone(self._host, self.pid)
+        """Tell whether the runner is gone, or this process was interrupted."""
+        return super().is_set() or process_gone(self._host, self.pid)
 
 
 _arrived: WeakSet[Execution] = WeakSet()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import logging
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from smallab.callbacks import CallbackManager, emit
 from smallab.experiment_types.experiment import Experiment
+from smallab.files import iso
 from smallab.formats import format_named
 from smallab.journal import Journal
 from smallab.plugins import plugins
@@ -263,7 +265,7 @@ def _recorded(execution: Execution, result: BatchResult, pending: int) -> Iterat
         yield
     finally:
         with suppress(OSError):  # a full disk: the results have been reported, and the lists are next
-            execution.storage.write_run(record | result.counts)
+            execution.storage.write_run(record | {"ended": iso(time.time())} | result.counts)
 
 
 def _texts(specifications: Iterable[Specification]) -> dict[str, None]:

@@ -13,6 +13,7 @@ from smallab.experiment_types.overlapping_output_experiment import OverlappingOu
 from smallab.journal import Journal
 from smallab.runner.execute import Execution, Limits
 from smallab.runner.report import Report
+from smallab.runner.resources import free
 
 _log = logging.getLogger("smallab")
 
@@ -81,6 +82,7 @@ class Schedule:
                     way = Isolated.of(execution)
         finally:
             retire_all()
+            free(execution.storage, self.limits.resources)
         if isinstance(execution.experiment, OverlappingOutputCheckpointedExperiment):
             run = execution.storage.run_id  # parts whose report died with a worker
             Journal(execution.storage).fold(read={run})
