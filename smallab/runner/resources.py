@@ -8,8 +8,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from smallab.files import mark
-from smallab.journal import Journal, _touched  # the rules of who is gone are the journal's lock's
+from smallab.files import entries, mark, write
+from smallab.journal import HEARTBEAT_SECONDS
+from smallab.journal import _clock as clock  # the rules of who is gone are the journal's
+from smallab.journal import _gone as gone
+from smallab.journal import _touched as touched
 from smallab.specification import canonical, digest
 from smallab.storage import Storage
 
@@ -33,17 +36,16 @@ def held(storage: Storage, resources: Sequence[Any], rather: Sequence[Any] = ())
     if not resources:
         yield None
         return
-    journal, mine = Journal(storage), mark()
+    mine = mark()
     order = sorted(resources, key=lambda resource: resource not in rather)
     locks = {_lock(storage, resource): resource for resource in order}
-    while not (lock := next((lock for lock in locks if journal._take(lock, mine)), None)):  # noqa: SLF001
+    while not (lock := next((lock for lock in locks if _take(lock, mine)), None)):
         if not os.path.isdir(storage.journal):
             raise FileNotFoundError(f"{storage.journal} vanished while the batch ran")
-        for lock in locks:
-            journal._break(lock)  # noqa: SLF001
+        free(storage, resources)
         time.sleep(0.02)
     try:
-        with _touched(f"{lock}/{mine}"):
+        with touched(f"{lock}/{mine}"):
             yield locks[lock]
     finally:
         with suppress(OSError):
@@ -51,9 +53,26 @@ def held(storage: Storage, resources: Sequence[Any], rather: Sequence[Any] = ())
 
 
 def free(storage: Storage, resources: Sequence[Any]) -> None:
-    """Clear away what killed workers held: the next holder would, but a batch that is over leaves nothing behind."""
-    for resource in resources:
-        Journal(storage)._break(_lock(storage, resource))  # noqa: SLF001
+    """Free what those held who are gone."""
+    now = clock(storage.journal) if resources else 0.0
+    for lock in (_lock(storage, resource) for resource in resources):
+        with suppress(OSError):  # somebody was faster, or it was given back
+            owners = entries(lock)
+            if owners and gone(lock, owners[0], now):
+                os.unlink(f"{lock}/{owners[0]}")  # only one of several can: so it is freed once
+                os.rmdir(lock)
+            elif not owners and now - os.stat(lock).st_mtime > 2 * HEARTBEAT_SECONDS:  # killed before it was named
+                os.rmdir(lock)
+
+
+def _take(lock: str, mine: str) -> bool:
+    with suppress(FileExistsError, FileNotFoundError):  # taken; or, while still empty, taken for an abandoned one
+        os.mkdir(lock)
+        write(f"{lock}/{mine}", b"")
+        if entries(lock) == [mine]:
+            return True
+        os.unlink(f"{lock}/{mine}")
+    return False
 
 
 def _lock(storage: Storage, resource: Any) -> str:
