@@ -17,7 +17,7 @@ class Work(Experiment):
 if __name__ == "__main__":
     # Here a cluster of two processes on this machine; a real one is Client("tcp://scheduler:8786").
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster),
         joblib.parallel_config(backend="dask"),
     ):

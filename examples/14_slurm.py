@@ -32,7 +32,7 @@ if __name__ == "__main__":
         worker_extra_args=["--lifetime", "230m", "--lifetime-stagger", "5m"],
         log_directory=str(folder),
         local_directory="/tmp",  # noqa: S108  # each node's own disk
-        scheduler_options={"dashboard_address": None},
+        scheduler_options={"dashboard_address": ":0"},
     )
     specifications = SpecificationGenerator().generate({"steps": [1000, 10_000], "seed": list(range(50))})
     if shutil.which("sbatch") is None:

@@ -2,7 +2,12 @@
 
 from smallab.callbacks import CallbackManager
 from smallab.experiment import experiment
-from smallab.experiment_types.experiment import Experiment
+from smallab.experiment_types import (
+    CheckpointedExperiment,
+    Experiment,
+    OverlappingOutputCheckpointedExperiment,
+    OverlappingOutputCheckpointedExperimentReturnValue,
+)
 from smallab.group import group
 from smallab.observation import Failure, Observation, SpecificationFailed
 from smallab.parameters import parameter
@@ -16,11 +21,14 @@ from smallab.specification_generator import MultiComputerGenerator, Specificatio
 __all__ = [
     "BatchResult",
     "CallbackManager",
+    "CheckpointedExperiment",
     "Experiment",
     "ExperimentRunner",
     "Failure",
     "MultiComputerGenerator",
     "Observation",
+    "OverlappingOutputCheckpointedExperiment",
+    "OverlappingOutputCheckpointedExperimentReturnValue",
     "SpecificationError",
     "SpecificationFailed",
     "SpecificationGenerator",

@@ -131,7 +131,7 @@ def test_an_outcome_that_is_none_of_the_three_is_a_failure_that_says_what_is_exp
         def step(self):
             return 7
 
-    (_, failure), = ExperimentRunner(tmp_path).run("wrong", [{}], Wrong(), show_progress=False).failed
+    ((_, failure),) = ExperimentRunner(tmp_path).run("wrong", [{}], Wrong(), show_progress=False).failed
     assert "Wrong.step returned 7; it returns a dict" in failure.message
 
 
@@ -177,9 +177,7 @@ def test_overlapping_outputs_are_safe_the_moment_they_are_returned(tmp_path):
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False, timeout=60)
     assert done.returncode == -signal.SIGKILL
     assert {o.specification["epoch"] for o in load_results("sweep", tmp_path)} == {10, 20}
-    result = ExperimentRunner(tmp_path).run(
-        "sweep", [{"epoch": 10}, {"epochs": 30}], Sweep(), show_progress=False
-    )
+    result = ExperimentRunner(tmp_path).run("sweep", [{"epoch": 10}, {"epochs": 30}], Sweep(), show_progress=False)
     assert result.skipped == [{"epoch": 10}]
     produced = load_result("sweep", {"epochs": 30}, tmp_path).result
     assert produced == {"specifications": [{"epoch": 10}, {"epoch": 20}, {"epoch": 30}]}

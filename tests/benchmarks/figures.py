@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -123,7 +123,7 @@ def batch(folder: str, number: int, threads: int, experiment: Experiment) -> Non
     result = ExperimentRunner(folder).run(
         "batch", bare.specifications(number), experiment, num_parallel=threads, show_progress=False
     )
-    if len(result.completed) != number:
+    if result.counts["completed"] != number:  # .completed would parse each specification once more
         raise RuntimeError(f"{result!r}, and not all {number}")
 
 
@@ -303,10 +303,17 @@ def _row(folder: str) -> dict[str, Any]:
         return {"duration": json.load(file)["duration"], **record["specification"], **record["result"]}
 
 
-def exhaust(items: Iterator[object]) -> None:
+def exhaust(items: Iterable[object]) -> None:
     """Go through an iterator and keep nothing."""
     for _ in items:
         pass
+
+
+def load_all(folder: str) -> None:
+    """Load all results of a batch with smallab; raise if one cannot be read."""
+    for observation in load_results("batch", folder):
+        if observation.failure:
+            raise RuntimeError(repr(observation))
 
 
 def reading(number: int, rounds: int) -> list[Figure]:
@@ -314,7 +321,7 @@ def reading(number: int, rounds: int) -> list[Figure]:
     with scratch() as folder:
         folders = readable_batch(folder, number)
         functions: dict[str, Callable[[], object]] = {
-            "load_results": lambda: exhaust(load_results("batch", folder)),
+            "load_results": lambda: load_all(folder),
             "bare load_results": lambda: exhaust(map(load, folders)),
             "to_dataframe": lambda: to_dataframe("batch", folder),
             "bare to_dataframe": lambda: bare_frame(folders),

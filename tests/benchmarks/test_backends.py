@@ -70,7 +70,7 @@ def test_each_in_a_child_process(batch):
 def test_on_dask(batch):
     distributed = pytest.importorskip("distributed")
     with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         distributed.Client(cluster) as client,
     ):
         smallab = microseconds(lambda: batch(backend="dask"))

@@ -47,7 +47,7 @@ def test_loading_results(benchmark, tmp_path):
     folders = figures.readable_batch(str(tmp_path), NUMBER)
     compare(
         benchmark,
-        lambda: figures.exhaust(figures.load_results("batch", tmp_path)),
+        lambda: figures.load_all(str(tmp_path)),
         lambda: figures.exhaust(map(figures.load, folders)),
     )
 
