@@ -1,0 +1,266 @@
+"""Several runners on one batch at once: nothing is lost, and nobody waits for the dead."""
+
+import errno
+import json
+import os
+import signal
+from datetime import UTC, datetime
+
+import pytest
+
+from .disk import Injector
+from .experiments import Counted, note, specification, specifications
+from .helpers import (
+    PATIENCE,
+    barrier,
+    check_always,
+    check_finished,
+    end,
+    executed,
+    identity,
+    listed,
+    run,
+    start,
+    wait_for,
+)
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no fork, and no SIGSTOP")
+
+ROUNDS = 3
+
+
+class MeetsAtTheEnd(Counted):
+    """Waits for the other runners when it comes to its last specification, so that all end together."""
+
+    meeting = None
+
+    def main(self, specification):
+        result = super().main(specification)
+        if specification.get("last"):
+            type(self).meeting.wait(PATIENCE)
+        return result
+
+
+def _run_among_others(root, batch, meeting, locks_work):
+    if not locks_work:
+        _break_locks()
+    MeetsAtTheEnd.meeting = meeting
+    meeting.wait(PATIENCE)
+    assert run(root, batch, MeetsAtTheEnd(root / "executions"))
+
+
+def _break_locks():
+    import fcntl
+
+    def no_locks(*arguments):
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    fcntl.flock = fcntl.lockf = fcntl.fcntl = no_locks
+
+
+def _batches(runners, same):
+    """Return a list for each runner, and the specifications of all together."""
+    if same:
+        batch = [*specifications(8), specification(8, last=True)]
+        return [batch] * runners, batch
+    batches = [[*specifications(4, 10 * n), specification(10 * n + 4, last=True)] for n in range(runners)]
+    return batches, [item for batch in batches for item in batch]
+
+
+@pytest.mark.parametrize("runners", [2, 4])
+@pytest.mark.parametrize("same", [True, False], ids=["the same list", "disjoint shards"])
+@pytest.mark.parametrize("locks_work", [True, False], ids=["", "without the system's locks"])
+def test_runners_that_end_together_lose_nothing(quick_folder, runners, same, locks_work):
+    batches, everything = _batches(runners, same)
+    for number in range(ROUNDS):
+        root = quick_folder / str(number)
+        root.mkdir()
+        meeting = barrier(runners)
+        processes = [start(_run_among_others, root, batch, meeting, locks_work) for batch in batches]
+        for process in processes:
+            end(process)
+        check_finished(root / "batch", everything)
+        assert len(run(root, everything, Counted(root / "executions")).skipped) == len(everything)
+
+
+def test_two_runners_that_run_everything_again_at_once(quick_folder):
+    """Each takes what it is about to run out of completed.json, and both put it back."""
+    batches, everything = _batches(2, same=False)
+    run(quick_folder, everything, Counted(quick_folder / "executions"))
+    meeting = barrier(2)
+    processes = [start(_run_again_among_others, quick_folder, batch, meeting) for batch in batches]
+    for process in processes:
+        end(process)
+    check_finished(quick_folder / "batch", everything)
+
+
+def _run_again_among_others(root, batch, meeting):
+    MeetsAtTheEnd.meeting = meeting
+    meeting.wait(PATIENCE)
+    assert run(root, batch, MeetsAtTheEnd(root / "executions"), continue_from_last_run=False)
+
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+@pytest.mark.parametrize("operation", ["fsync", "replace", "half a write"])
+def test_a_runner_that_is_gone_while_it_holds_the_lock_stops_nobody(quick_folder, sign, operation):
+    """A stopped one is taken for dead after two minutes of silence; when it goes on again, it does no harm."""
+    mine, others = specifications(3), specifications(3, 10)
+    held = start(_hold_the_lock, quick_folder, mine, sign, operation)
+    wait_for(lambda: not held.is_alive() or _is_stopped(held.pid), "the runner to be gone")
+    assert (quick_folder / "batch" / "journal" / "lock").exists()
+    check_always(quick_folder / "batch")
+    if sign == signal.SIGSTOP:
+        _two_minutes_later(quick_folder / "batch" / "journal")
+    end(start(_run, quick_folder, others))
+    check_always(quick_folder / "batch")
+    assert set(listed(quick_folder / "batch")) == {item["x"] for item in [*mine, *others]}
+    if sign == signal.SIGSTOP:
+        os.kill(held.pid, signal.SIGCONT)
+        end(held)
+    check_finished(quick_folder / "batch", [*mine, *others])
+
+
+def test_a_runner_waits_while_another_one_writes_the_lists(quick_folder):
+    mine, others = specifications(3), specifications(3, 10)
+    holding = start(_hold_the_lock, quick_folder, mine, signal.SIGSTOP, "fsync")
+    wait_for(lambda: _is_stopped(holding.pid), "the runner to hold the lock")
+    waiting = start(_note_attempts, quick_folder, others)
+    wait_for(
+        lambda: not waiting.is_alive() or len(executed(quick_folder / "attempts")) > 2, "the other one to ask for it"
+    )
+    os.kill(holding.pid, signal.SIGCONT)
+    for process in (holding, waiting):
+        end(process)
+    check_finished(quick_folder / "batch", [*mine, *others])
+
+
+def _note_attempts(root, batch):
+    """Run a batch, and tell how often the lock was asked for."""
+    lock = str(root / "batch" / "journal" / "lock")
+    Injector(
+        root / "batch", on=lambda name, path: name == "mkdir" and path == lock and note(root / "attempts", 1)
+    ).install()
+    _run(root, batch)
+
+
+def _run(root, batch):
+    assert run(root, batch, Counted(root / "executions"))
+
+
+def _hold_the_lock(root, batch, sign, operation):
+    """Run a batch, and be gone amid the writing of completed.json."""
+    lock = root / "batch" / "journal" / "lock"
+    sent = []
+
+    def be_gone(name, path):
+        the_list = path == "" or os.path.dirname(path) in {str(root / "batch"), str(lock)}
+        if name == operation and the_list and lock.exists() and any(lock.iterdir()) and not sent:
+            sent.append(sign)
+            os.kill(os.getpid(), sign)
+
+    Injector(root / "batch", on=be_gone).install()
+    _run(root, batch)
+
+
+def _is_stopped(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0] == "T"
+
+
+def _two_minutes_later(folder):
+    """Make everything in a folder look as old as it would be then."""
+    for path in [*folder.rglob("*"), folder]:
+        changed = path.stat().st_mtime - 130
+        os.utime(path, (changed, changed))
+
+
+def test_a_runner_that_is_stopped_amid_its_work_goes_on_as_if_nothing_had_been(quick_folder):
+    mine, others = specifications(4), specifications(3, 10)
+    held = start(_stop_amid_the_work, quick_folder, mine)
+    wait_for(lambda: _is_stopped(held.pid), "the runner to stop")
+    _two_minutes_later(quick_folder / "batch" / "journal")
+    end(start(_run, quick_folder, others))
+    assert {0, 1} <= set(listed(quick_folder / "batch"))
+    os.kill(held.pid, signal.SIGCONT)
+    end(held)
+    check_finished(quick_folder / "batch", [*mine, *others])
+
+
+def _stop_amid_the_work(root, batch):
+    results = []
+
+    def stop(name, path):
+        if name == "replace" and len(path.split("/")) == len(str(root).split("/")) + 3 and "/runs/" not in path:
+            results.append(path)
+            if len(results) == 3:
+                os.kill(os.getpid(), signal.SIGSTOP)
+
+    Injector(root / "batch", on=stop).install()
+    _run(root, batch)
+
+
+@pytest.fixture
+def elsewhere(quick_folder):
+    """A batch that a run on another machine has saved and journaled, but not listed, and that run's journal."""
+    batch = specifications(3)
+    run(quick_folder, batch, Counted(quick_folder / "executions"))
+    folder = quick_folder / "batch"
+    (folder / "completed.json").unlink()
+    for record in (folder / "runs").iterdir():
+        record.unlink()
+    journal = folder / "journal"
+    journal.mkdir(exist_ok=True)
+    lines = [_completed(folder, item) for item in batch]
+    (journal / "2026-01-01_00-00-00_000000_abcdef.elsewhere.4711.jsonl").write_text("\n".join(lines) + "\n")
+    (journal / "2026-01-01_00-00-00_000000_abcdef.elsewhere.4711.heartbeat").touch()
+    return batch, quick_folder
+
+
+def _completed(folder, item):
+    id = identity(item)
+    checks = json.loads((folder / id / "metadata.json").read_text())
+    event = {"event": "completed", "id": id, "time": datetime.now(UTC).isoformat()}
+    return json.dumps(event | {key: checks[key] for key in ("size", "digest")} | {"specification": item})
+
+
+def test_what_a_living_run_elsewhere_completed_counts_and_its_journal_is_left_alone(elsewhere):
+    batch, root = elsewhere
+    before = executed(root / "executions")
+    journal = root / "batch" / "journal"
+    files = {path: path.read_bytes() for path in journal.iterdir()}
+    result = run(root, [*batch, specification(7)], Counted(root / "executions"))
+    assert [item["x"] for item in result.completed] == [7]
+    assert executed(root / "executions") == [*before, 7]
+    assert {path: path.read_bytes() for path in journal.iterdir()} == files
+
+
+def test_what_a_run_elsewhere_left_behind_is_folded_when_it_has_been_silent_for_long(elsewhere):
+    batch, root = elsewhere
+    before = executed(root / "executions")
+    _two_minutes_later(root / "batch" / "journal")
+    result = run(root, batch, Counted(root / "executions"))
+    assert len(result.skipped) == 3
+    assert executed(root / "executions") == before
+    check_finished(root / "batch", batch)
+
+
+def test_a_journaled_completion_whose_file_does_not_match_runs_again(elsewhere):
+    batch, root = elsewhere
+    id = identity(batch[1])
+    (root / "batch" / id / f"{id}.pkl").write_bytes(b"torn by a power cut")
+    (root / "batch" / identity(batch[2]) / f"{identity(batch[2])}.pkl").unlink()
+    _two_minutes_later(root / "batch" / "journal")
+    result = run(root, batch, Counted(root / "executions"))
+    assert [item["x"] for item in result.completed] == [1, 2]
+    check_finished(root / "batch", batch)
+
+
+def test_torn_lines_in_a_journal_cost_only_what_they_told(elsewhere):
+    batch, root = elsewhere
+    path = root / "batch" / "journal" / "2026-01-01_00-00-00_000000_abcdef.elsewhere.4711.jsonl"
+    first, second, third = path.read_bytes().splitlines()
+    torn = [first, b'{"event":"comple', b"\x00\xff\xfe", b"[]", b"3", second[: len(second) // 2], third[:-1]]
+    path.write_bytes(b"\n".join([*torn, b'{"event":"started"}', b'{"event":"completed","id":"x"}', b""]))
+    _two_minutes_later(root / "batch" / "journal")
+    assert [item["x"] for item in run(root, batch, Counted(root / "executions")).completed] == [1, 2]
+    check_finished(root / "batch", batch)
