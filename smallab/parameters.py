@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
+from smallab.plugins import plugins
 from smallab.specification import Specification, SpecificationError
 
 if TYPE_CHECKING:
@@ -236,7 +237,8 @@ def parameters_of(function: Callable[..., Any]) -> dict[str, Parameter]:
     Returns
     -------
     dict
-        By name, in the order of the signature; of ``def f(params)``, in the order of the declarations.
+        By name, in the order of the signature; of ``def f(params)``, in the order of the declarations, and then those
+        that installed packages bring.
 
     Raises
     ------
@@ -263,6 +265,9 @@ def parameters_of(function: Callable[..., Any]) -> dict[str, Parameter]:
             found[name] = _refined(Parameter(name, MISSING), options)
         elif not options.get("inherited"):
             raise ValueError(_not_in_signature(function, name, found))
+    if takes_params(function):
+        for item in plugins("smallab.parameters"):
+            found.setdefault(item.name, item)
     return {name: _settled(item) for name, item in found.items()}
 
 

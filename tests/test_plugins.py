@@ -29,6 +29,8 @@ broken = smallab_broken_plugin:anything
 [smallab.formats]
 text = smallab_plugin:Text
 taken = smallab_plugin:Taken
+[smallab.parameters]
+verbosity = smallab_plugin:VERBOSITY
 """
 def build_wheel(folder, settings=None, metadata_folder=None):
     name = "smallab_plugin-1.0-py3-none-any.whl"
@@ -48,6 +50,9 @@ def build_wheel(folder, settings=None, metadata_folder=None):
 PLUGIN = """
 import ast
 from smallab import CallbackManager
+from smallab.parameters import Parameter
+
+VERBOSITY = Parameter("verbosity", int, 1, help="How much is told.")
 
 class Writes(CallbackManager):
     def __init__(self, who="class"):
@@ -159,6 +164,22 @@ def test_formats_are_known_by_name_and_to_readers(run, batches_in_tmp_path):
         """
     )
     assert done.stdout == "[3.0]\n[2.0]\n"
+
+
+def test_parameters_are_those_of_every_function_that_takes_params(run):
+    done = run(
+        """
+        from smallab import experiment
+        @experiment
+        def told(params):
+            return params["verbosity"]
+        @experiment
+        def square(x):
+            return x * x
+        print(told.run({}), told.run({"verbosity": 3}), list(told.parameters), list(square.parameters))
+        """
+    )
+    assert done.stdout.splitlines()[-1] == "1 3 ['verbosity'] ['x']"
 
 
 def test_what_is_broken_is_logged_and_the_rest_is_there(run):

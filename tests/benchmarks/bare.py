@@ -15,6 +15,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+RUN_ID = "2026-11-23_12-25-19_107238_4ac67e"
 RESULT = {"accuracy": 0.9}
 
 
@@ -49,8 +50,7 @@ class Body:
     def __init__(self, folder: str) -> None:
         os.makedirs(f"{folder}/journal")
         self._folder, self._host, self._pid = folder, platform.node(), os.getpid()
-        self._run_id = "2026-11-23_12-25-19_107238_4ac67e"
-        path = f"{folder}/journal/{self._run_id}.{self._host}.{self._pid}.jsonl"
+        path = f"{folder}/journal/{RUN_ID}.{self._host}.{self._pid}.jsonl"
         # Unbuffered: a line is one write, as two threads and a crash demand. `close` closes it.
         self._journal = open(path, "ab", buffering=0)  # noqa: SIM115
 
@@ -62,7 +62,7 @@ class Body:
         self._journal.write(f'{{"event":"started","id":"{name}","time":"{started}","specification":{text}}}\n'.encode())
         record = pickle.dumps({"specification": specification, "result": RESULT})
         metadata = {
-            "run_id": self._run_id,
+            "run_id": RUN_ID,
             "started": started,
             "ended": _now(),
             "duration": time.perf_counter() - clock,

@@ -279,6 +279,9 @@ def readable_batch(folder: str, number: int) -> list[str]:
     """Make a completed batch with its results; return the specifications' folders."""
     bare.run(f"{folder}/batch", number)
     shutil.rmtree(f"{folder}/batch/journal")  # as after a clean end
+    os.mkdir(f"{folder}/batch/runs")
+    with open(f"{folder}/batch/runs/{bare.RUN_ID}.json", "w", encoding="utf-8") as file:
+        json.dump({"environment": {}, "code": "", "source": ""}, file)
     made = bare.specifications(number)
     _list_as_completed(folder, made)
     return [f"{folder}/batch/{bare.digest(bare.canonical(item).encode())}" for item in made]
