@@ -201,6 +201,8 @@ class Journal:
     def _finish(self, read: set[str]) -> None:
         close_journals(self._storage.run_id)
         with self._nothing_lost():
+            with suppress(FileExistsError, FileNotFoundError):  # where it vanished, the reports are still here
+                os.mkdir(self._folder)
             dead = self._dead()
             self.fold(**self._reported, read=dead | read, delete=dead | {self._storage.run_id})
 

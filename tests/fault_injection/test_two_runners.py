@@ -134,6 +134,40 @@ def test_a_runner_waits_while_another_one_writes_the_lists(quick_folder):
     check_finished(quick_folder / "batch", [*mine, *others])
 
 
+@pytest.mark.parametrize("files", [0, 1, 2])
+def test_a_runner_that_was_stopped_while_it_took_the_lock_does_not_share_it(quick_folder, files):
+    """Its lock is broken and taken by another one; when it goes on, it leaves nothing of its own there."""
+    mine, others = specifications(3), specifications(3, 10)
+    taking = start(_stop_while_taking, quick_folder, mine, files)
+    wait_for(lambda: _is_stopped(taking.pid), "the runner to take the lock")
+    _two_minutes_later(quick_folder / "batch" / "journal")
+    holding = start(_hold_the_lock, quick_folder, others, signal.SIGSTOP, "fsync")
+    wait_for(lambda: _is_stopped(holding.pid), "the other one to hold it")
+    os.kill(taking.pid, signal.SIGCONT)
+    wait_for(lambda: len(executed(quick_folder / "attempts")) > 2, "the first to ask for it again")
+    os.kill(holding.pid, signal.SIGCONT)
+    for process in (holding, taking):
+        end(process)
+    check_finished(quick_folder / "batch", [*mine, *others])
+
+
+def _stop_while_taking(root, batch, files):
+    """Run a batch, and stop when the lock is made, but its owner's files are not all in it."""
+    lock = str(root / "batch" / "journal" / "lock")
+    opened = []
+
+    def stop(name, path):
+        if name == "mkdir" and path == lock:
+            note(root / "attempts", 1)
+        if name == "open" and os.path.dirname(path) == lock:
+            opened.append(path)
+            if len(opened) == files + 1:
+                os.kill(os.getpid(), signal.SIGSTOP)
+
+    Injector(root / "batch", on=stop).install()
+    _run(root, batch)
+
+
 def _note_attempts(root, batch):
     """Run a batch, and tell how often the lock was asked for."""
     lock = str(root / "batch" / "journal" / "lock")
