@@ -16,3 +16,9 @@ def quick_folder(tmp_path):
     folder = Path(tempfile.mkdtemp(dir="/dev/shm"))
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture(autouse=True)
+def joblib_in_tmp_path(tmp_path, monkeypatch):
+    """What killed runners leave behind of joblib's own goes with the test's folder."""
+    monkeypatch.setenv("JOBLIB_TEMP_FOLDER", str(tmp_path))
