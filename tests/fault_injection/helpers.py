@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from smallab import ExperimentRunner
@@ -152,8 +153,26 @@ def script(*arguments: object, **options):
         try:
             yield process
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, 9)
+            kill_group(process)
+
+
+def kill_group(process: subprocess.Popen) -> None:
+    """Kill a process and all that it started, but for the one that clears up shared memory behind loky's dead."""
+    process.kill()  # nothing where it has ended
+    for other in group_of(process.pid):
+        if "resource_tracker" not in " ".join(other.info["cmdline"] or ()):
+            with suppress(psutil.NoSuchProcess):
+                other.kill()
+
+
+def group_of(group: int) -> list[psutil.Process]:
+    """Return the processes of a process group that are alive."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        with suppress(psutil.Error, ProcessLookupError):
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
 
 
 @contextmanager

@@ -3,12 +3,10 @@
 import json
 import os
 import random
-import signal
 import sys
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 
-import psutil
 import pytest
 
 from smallab import load_results
@@ -18,6 +16,8 @@ from .helpers import (
     check_always,
     check_finished,
     executed,
+    group_of,
+    kill_group,
     run,
     script,
     visible,
@@ -65,12 +65,7 @@ def test_workers_whose_runner_was_killed_start_nothing_more(tmp_path):
 
 def _is_working(group):
     """Tell whether a process group has workers of loky's left."""
-    commands = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, ProcessLookupError):
-            if os.getpgid(process.pid) == group:
-                commands.append(" ".join(process.cmdline()))
-    return any("popen_loky" in command for command in commands)
+    return any("popen_loky" in " ".join(process.info["cmdline"] or ()) for process in group_of(group))
 
 
 class _Rounds:
@@ -91,7 +86,7 @@ class _Rounds:
         process = self.scripts.enter_context(script("fault_injection.run_batch", self.options))
         self._wait_for_the_moment(process, len(before))
         self.kills += process.poll() is None
-        (os.killpg if self.everybody else os.kill)(process.pid, signal.SIGKILL)
+        kill_group(process) if self.everybody else process.kill()
         process.wait()
         self._check(before)
 
