@@ -33,6 +33,12 @@ class Group:
         self.__module__ = function.__module__
         self._members: dict[str, Any] = {}
         parameters.declare(parameters.declared(function), self)
+        inspected = function.__code__.co_varnames[: function.__code__.co_argcount]
+        if inspected:
+            raise TypeError(
+                f"the group {self.name} has arguments ({', '.join(inspected)}); a group's parameters are declared "
+                f"above it: @parameter({inspected[0]!r}, …)"
+            )
 
     @property
     def members(self) -> Mapping[str, Any]:

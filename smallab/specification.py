@@ -123,7 +123,10 @@ def _check_scalar(value: object, where: str) -> None:
     except UnicodeEncodeError as error:
         raise SpecificationError(f"{where}: {value!r} holds a lone surrogate, which is not Unicode") from error
     except TypeError:
-        hint = "; write it as a list (list(…) or .tolist())" if isinstance(value, Iterable) else ""
+        listed = isinstance(value, Iterable) and not isinstance(value, (bytes, bytearray))
+        hint = (
+            "; write it as a list (list(…) or .tolist())" if listed else "; write it as a string or a number (str(…))"
+        )
         raise SpecificationError(f"{where}: {_describe(value)} is not JSON{hint}") from None
     except ValueError as error:  # Python's limit on the digits of an int, or said above
         raise error if isinstance(error, SpecificationError) else SpecificationError(f"{where}: {error}") from error

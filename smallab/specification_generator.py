@@ -134,6 +134,9 @@ class MultiComputerGenerator(SpecificationGenerator):
     """
 
     def __init__(self, computer_number: int, number_of_computers: int) -> None:
+        for name, number in (("computer_number", computer_number), ("number_of_computers", number_of_computers)):
+            if not isinstance(number, int):
+                raise TypeError(f"{name} is {number!r}, a {type(number).__name__}; it is a whole number: int(…)")
         if number_of_computers < 1:
             raise ValueError(f"number_of_computers is {number_of_computers}; at least one computer is needed")
         if not 0 <= computer_number < number_of_computers:

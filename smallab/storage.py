@@ -37,7 +37,9 @@ _LINES_AT_ONCE = 1000
 
 def check_name(name: str) -> str:
     """Return a batch's name if it is one path component on Linux, macOS and Windows; else raise ValueError."""
-    if not isinstance(name, str) or not 0 < len(name.encode(errors="replace")) <= 200 or _ILLEGAL.search(name):
+    if not isinstance(name, str):
+        raise ValueError(f"a batch's name is a str, not {type(name).__name__} {name!r}")  # noqa: TRY004  # one error for all
+    if not 0 < len(name.encode(errors="replace")) <= 200 or _ILLEGAL.search(name):
         raise ValueError(
             f"{name!r} cannot name a batch: it names a folder, on Windows too, so it must not be empty or "
             "longer than 200 bytes, be reserved (con, nul, …), begin with a space, end in a space or a dot, or hold "

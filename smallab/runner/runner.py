@@ -17,7 +17,7 @@ from smallab.formats import format_named
 from smallab.journal import Journal
 from smallab.plugins import plugins
 from smallab.runner.batch_result import BatchResult
-from smallab.runner.execute import Execution, Limits
+from smallab.runner.execute import Execution
 from smallab.runner.report import Report
 from smallab.runner.selection import Rerun, select
 from smallab.specification import Specification, SpecificationError, canonical, digest, parse
@@ -128,19 +128,23 @@ class ExperimentRunner:
         KeyboardInterrupt
             Ctrl-C: what finished is saved, the rest runs the next time. A second one does not wait for threads.
         """
-        from smallab.runner.schedule import Schedule  # here, as it takes time to import
+        from smallab.runner.schedule import Schedule, check_options  # here, as it takes time to import
 
+        if not continue_from_last_run and rerun != "pending":
+            raise ValueError(
+                f"continue_from_last_run=False runs all again, and rerun={rerun!r} does not: say one of them"
+            )
+        rerun = rerun if continue_from_last_run else "all"
+        limits = check_options(num_parallel, retries, timeout, resources)
         texts, experiment = _texts(specifications), _copied(experiment)
         storage = Storage(root_folder(self._folder), name, format=format_named(experiment.format))
         journal = Journal(storage)
         completed, failed = journal.recover()
-        rerun = rerun if continue_from_last_run else "all"
         pending = select(rerun, texts, completed, failed, storage, experiment)
         skipped = [text for text in texts if text in completed and text not in pending]
         result = BatchResult(storage, skipped)
         _log.info("%s: %d to run, %d completed before; results in %s", name, len(pending), len(skipped), storage.folder)
         if pending:
-            limits = Limits(retries, timeout, tuple(resources))
             execution, schedule = Execution(storage, experiment, limits), Schedule(num_parallel, backend, limits)
             if schedule.processes:
                 execution.pack()
@@ -200,10 +204,11 @@ class ExperimentRunner:
         """Replace the list of hooks; an empty list takes all off."""
         if isinstance(callbacks, CallbackManager):
             raise TypeError(f"attach_callbacks takes a list: [{callbacks!r}]")
-        self._callbacks = list(callbacks)
-        for callback in self._callbacks:
+        attached = list(callbacks)
+        for callback in attached:
             if not isinstance(callback, CallbackManager):
                 raise TypeError(f"{callback!r} is not an object of a subclass of CallbackManager")
+        self._callbacks = attached
 
     def on_specification_complete(self, function: Callable[[Specification, Any], object] | None) -> None:
         """Call ``function(specification, result)`` whenever a result was saved; None takes it off."""

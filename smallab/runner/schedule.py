@@ -41,7 +41,6 @@ class Schedule:
 
         if num_parallel is None:
             num_parallel = get_active_backend()[1]  # with prefer=, joblib forgets the context's
-        _check(num_parallel, limits)
         if limits.resources and (num_parallel is None or num_parallel < 0 or num_parallel > len(limits.resources)):
             num_parallel = len(limits.resources)
         self.limits = limits
@@ -118,20 +117,25 @@ class Schedule:
                     reports.close()
 
 
-def _check(num_parallel: int | None, limits: Limits) -> None:
+def check_options(num_parallel: object, retries: object, timeout: object, resources: object) -> Limits:
+    """Return what holds for every specification; ValueError or TypeError where an option of ``run`` makes no sense."""
+    if num_parallel is not None and (isinstance(num_parallel, bool) or not isinstance(num_parallel, int)):
+        raise TypeError(f"num_parallel is {num_parallel!r}; it is a whole number, or None")
     if num_parallel == 0:
         raise ValueError("num_parallel is 0: nothing would run; None or 1 is one at a time, -1 is one for each core")
-    if isinstance(limits.retries, bool) or not isinstance(limits.retries, int) or limits.retries < 0:
-        raise ValueError(f"retries is {limits.retries!r}; it is how often a failed one runs again: 0, 1, 2, …")
-    if limits.timeout is not None and not limits.timeout > 0:
-        raise ValueError(f"timeout is {limits.timeout!r}; it is a number of seconds, or None")
-    for resource in limits.resources:
+    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+        raise ValueError(f"retries is {retries!r}; it is how often a failed one runs again: 0, 1, 2, …")
+    if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0):
+        raise ValueError(f"timeout is {timeout!r}; it is a number of seconds, or None")
+    if isinstance(resources, str) or not isinstance(resources, Iterable):
+        raise TypeError(f"resources is {resources!r}; it is a list of what there is to hold, such as [0, 1]")
+    held = tuple(resources)
+    for resource in held:
         if isinstance(resource, bool) or not isinstance(resource, (int, str)):
             raise TypeError(f"resources holds {resource!r}; each is an int (a graphics card's number) or a str")
-    if len(set(limits.resources)) < len(limits.resources):
-        raise ValueError(
-            f"resources is {list(limits.resources)!r}: each may be listed once, for one at a time holds it"
-        )
+    if len(set(held)) < len(held):
+        raise ValueError(f"resources is {list(held)!r}: each may be listed once, for one at a time holds it")
+    return Limits(retries, timeout, held)
 
 
 def _options(num_parallel: int | None, backend: Any) -> dict[str, Any]:
