@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
+import pickle
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 from smallab.files import entries, replace
-from smallab.formats import PICKLE
+from smallab.formats import cloudpickle
 
 _log = logging.getLogger("smallab")
 
@@ -22,10 +25,13 @@ class Checkpoints:
     ----------
     folder
         Where they are: ``<specification's folder>/checkpoints``. It is made when the first one is saved.
+    names
+        The names that the experiment's module knows. Classes among them are saved by name, also those of
+        ``__main__``: when it goes on they are what the experiment knows then, so that ``is`` and ``isinstance`` hold.
     """
 
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
+    def __init__(self, folder: str, names: Mapping[str, Any]) -> None:
+        self._folder, self._names = folder, names
 
     def _numbers(self) -> list[int]:
         """Return the numbers of steps after which there is a checkpoint, the newest first."""
@@ -37,10 +43,15 @@ class Checkpoints:
 
     def save(self, number: int, state: dict[str, Any]) -> None:
         """Save the state after a number of steps, whole or not at all; then remove all but the newest three."""
-        for folder in (os.path.dirname(self._folder), self._folder):
-            with suppress(FileExistsError):
-                os.mkdir(folder)
-        replace(self._path(number), PICKLE.dump(state))
+        data = self._dump(state)
+        saved = False
+        while not saved:
+            for folder in (os.path.dirname(self._folder), self._folder):
+                with suppress(FileExistsError):
+                    os.mkdir(folder)
+            with suppress(FileNotFoundError):  # removed meanwhile: another run completed the same specification
+                replace(self._path(number), data)
+                saved = True
         for old in self._numbers()[KEPT:]:
             with suppress(FileNotFoundError):
                 os.unlink(self._path(old))
@@ -49,7 +60,29 @@ class Checkpoints:
         """Return the number and the state of the newest checkpoint that loads; None where there is none."""
         for number in self._numbers():
             try:
-                return number, PICKLE.load(self._path(number))
+                return number, self._load(self._path(number))
             except Exception as error:  # noqa: BLE001  # whatever unpickling raises: an older one may load
                 _log.warning("%s cannot be read (%s); going on from an older one", self._path(number), error)
         return None
+
+    def _dump(self, state: dict[str, Any]) -> bytes:
+        names, file = self._names, io.BytesIO()
+
+        class Pickler(cloudpickle().Pickler):  # type: ignore[misc]  # cloudpickle has no types
+            def persistent_id(self, thing: object) -> str | None:
+                name = thing.__qualname__ if isinstance(thing, type) else None
+                return name if name is not None and names.get(name) is thing else None
+
+        Pickler(file, pickle.HIGHEST_PROTOCOL).dump(state)
+        return file.getvalue()
+
+    def _load(self, path: str) -> dict[str, Any]:
+        names = self._names
+
+        class Unpickler(pickle.Unpickler):
+            def persistent_load(self, name: str) -> Any:
+                return names[name]
+
+        with open(path, "rb") as file:
+            state: dict[str, Any] = Unpickler(file).load()
+        return state

@@ -139,7 +139,18 @@ def append(path: str, line: str) -> None:
     _torn.discard(path)
 
 
+def reopen_journals() -> None:
+    """Go on in new files where this process's journals were taken away: it was asleep, and taken for dead."""
+    with _journals_lock:
+        for path, descriptor in _journals.items():
+            if not os.path.exists(path) and os.path.isdir(os.path.dirname(path)):
+                new = os.open(path, _WRITE | os.O_CREAT | os.O_APPEND, 0o666)
+                os.dup2(new, descriptor, inheritable=False)  # whoever writes now writes whole, into one of them
+                os.close(new)
+
+
 def close_journals(run_id: str) -> None:
     """Close what this process has open of a run's journals."""
-    for path in [path for path in _journals if run_id in path]:
-        os.close(_journals.pop(path))
+    with _journals_lock:
+        for path in [path for path in _journals if run_id in path]:
+            os.close(_journals.pop(path))

@@ -24,6 +24,15 @@ def cloudpickle() -> Any:
     return cloudpickle
 
 
+@cache
+def _by_value() -> None:
+    """Have what a script defines saved whole in a process that multiprocessing spawned: __mp_main__ is the script."""
+    import sys
+
+    if "__mp_main__" in sys.modules:
+        cloudpickle().register_pickle_by_value(sys.modules["__mp_main__"])
+
+
 class Format(Protocol):
     """How results are written: one small class.
 
@@ -78,6 +87,7 @@ class Pickle:
             if b"__main__" not in data and b"__mp_main__" not in data:
                 return data
         with suppress(Exception):
+            _by_value()
             return bytes(cloudpickle().dumps(record, pickle.HIGHEST_PROTOCOL))
         import dill
 
@@ -142,7 +152,12 @@ def _json(value: Any, where: str) -> Any:
         return {key: _json(item, f"{where}[{key!r}]") for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_json(item, f"{where}[{index}]") for index, item in enumerate(value)]
-    if hasattr(value, "dtype") and getattr(value, "ndim", None) == 0 and type(value.item()) in _SCALARS:
+    if (
+        hasattr(value, "dtype")
+        and value.dtype.kind in "biufU"
+        and getattr(value, "ndim", None) == 0
+        and type(value.item()) in _SCALARS
+    ):
         return value.item()
     raise TypeError(f'{where}: {type(value).__name__} is not JSON; return lists and dicts, or use format="pickle"')
 

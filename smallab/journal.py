@@ -16,11 +16,11 @@ import os
 import re
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from smallab.files import append, close_journals, entries, flush, mark, process_gone, write
+from smallab.files import append, close_journals, entries, flush, mark, process_gone, reopen_journals, write
 from smallab.specification import canonical, digest
 from smallab.storage import Storage, Which, read_list
 
@@ -29,6 +29,7 @@ _log = logging.getLogger("smallab")
 HEARTBEAT_SECONDS = 5.0
 FOLD_SECONDS = 30.0
 FOLD_SHARE = 0.02  # of the time at the most: for a million specifications the lists take seconds to write
+_WRITER = re.compile(r"([^.]+)\.(\d+)\.([0-9a-f]{8}\d+(\.tmp|-completed|-failed)?|begun\.tmp|heartbeat)$")
 GRACE_SECONDS = 120.0  # generous: a network file system may show a file's time a minute late
 
 
@@ -47,8 +48,12 @@ def _gone(folder: str, entry: str, now: float) -> bool:
         silent = now - os.stat(f"{folder}/{entry}").st_mtime
     except FileNotFoundError:
         return False  # it has just ended in good order
-    owner = re.search(r"([^.]+)\.(\d+)\.[^.]+$", entry.removesuffix(".tmp"))
-    return silent > GRACE_SECONDS or (owner is not None and process_gone(owner[1], int(owner[2])))
+    owner = _WRITER.search(entry)
+    return owner is not None and (silent > GRACE_SECONDS or process_gone(owner[1], int(owner[2])))
+
+
+def _files(mine: str) -> list[str]:
+    return [mine, f"{mine}-completed", f"{mine}-failed"]
 
 
 def _sweep(folder: str, now: float) -> None:
@@ -70,14 +75,19 @@ def _events(path: str) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def _touched(path: str) -> Iterator[None]:
+def _touched(path: str, revive: Callable[[], None] | None = None) -> Iterator[None]:
     """Touch a file now and then, the sign that its owner is alive; remove it when the block ends."""
     stop = threading.Event()
 
     def touch() -> None:
         while not stop.wait(HEARTBEAT_SECONDS):
             with suppress(OSError):  # a share that is away for a moment; the grace is longer
-                os.utime(path)
+                try:
+                    os.utime(path)
+                except FileNotFoundError:  # it was asleep, and taken for dead
+                    if revive is not None:
+                        write(path, b"")
+                        revive()
 
     threading.Thread(target=touch, name="smallab heartbeat", daemon=True).start()
     try:
@@ -118,10 +128,8 @@ class Journal:
         except ValueError as error:
             if mend:
                 os.makedirs(self._folder, exist_ok=True)
-                with self._lock() as mine:
-                    texts = self._mended(which)
-                    self._storage.write_list(which, texts, f"{mine}-{which}")
-                    return texts
+                self.fold()
+                return read_list(path)
             _log.warning("%s cannot be read (%s); the folders tell instead", path, error)
             return self._storage.from_tree(which)
 
@@ -188,7 +196,7 @@ class Journal:
         os.makedirs(self._folder, exist_ok=True)
         heartbeat = self._storage.own("heartbeat")
         write(heartbeat, b"")
-        with _touched(heartbeat):
+        with _touched(heartbeat, reopen_journals):
             try:
                 yield
             except BaseException:  # Ctrl-C, or trouble of joblib's own: keep what finished, then pass it on
@@ -305,23 +313,30 @@ class Journal:
             with _touched(f"{lock}/{mine}"):
                 yield f"{lock}/{mine}"
         finally:
-            with suppress(OSError):
-                for entry in entries(lock):
-                    if entry.startswith(mine):
-                        os.unlink(f"{lock}/{entry}")
-                os.rmdir(lock)
+            self._give_back(lock, mine)
+
+    def _give_back(self, lock: str, mine: str) -> None:
+        for name in _files(mine):
+            with suppress(FileNotFoundError):
+                os.unlink(f"{lock}/{name}")
+        with suppress(OSError):  # it is another's by now
+            os.rmdir(lock)
 
     def _take(self, lock: str, mine: str) -> bool:
-        names = [mine, f"{mine}-completed", f"{mine}-failed"]
-        with suppress(FileExistsError, FileNotFoundError):  # taken; or, while still empty, taken for an abandoned one
+        try:
             os.mkdir(lock)
-            for name in names:
-                write(f"{lock}/{name}", b"")
-            if entries(lock) == names:
-                return True
-            for name in names:
-                os.unlink(f"{lock}/{name}")
-        return False
+        except FileExistsError:
+            return False
+        taken = False
+        try:
+            with suppress(FileExistsError, FileNotFoundError):  # while still empty, taken for an abandoned one
+                for name in _files(mine):
+                    write(f"{lock}/{name}", b"")
+                taken = entries(lock) == _files(mine)
+        finally:
+            if not taken:
+                self._give_back(lock, mine)
+        return taken
 
     def _break(self, lock: str) -> None:
         """Take away a lock whose owner is gone; only one can, the one that unlinks the owner's first file."""

@@ -123,7 +123,8 @@ class Running:
         """Journal how far it is, for those who watch; once a second at the most."""
         if time.perf_counter() > self._shown + 1:
             self._shown = time.perf_counter()
-            self.storage.tell("progress", self.id, self.text, f'"done":{json.dumps(done)},"total":{json.dumps(total)},')
+            figures = json.dumps({"done": done, "total": total}, default=float)[1:-1]  # numpy's numbers, too
+            self.storage.tell("progress", self.id, self.text, f"{figures},")
 
     @contextmanager
     def here(self) -> Iterator[None]:

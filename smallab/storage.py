@@ -180,21 +180,22 @@ class Storage:
             with suppress(FileNotFoundError):  # a Ctrl-C right after it was renamed
                 os.unlink(aside)
             raise
+        self.tell("completed", id, text, f'"size":{checks["size"]},"digest":"{checks["digest"]}",')
         if attempt:
             others = (f"{id}.{format.suffix}" for format in formats() if format.suffix != self.format.suffix)
             for entry in ("failure.json", *others):
-                with suppress(FileNotFoundError):
+                with suppress(OSError):  # it is not there; or somebody reads it, on Windows: the result is safe anyhow
                     os.unlink(f"{folder}/{entry}")
-        self.tell("completed", id, text, f'"size":{checks["size"]},"digest":"{checks["digest"]}",')
-        if attempt:
             self.remove_checkpoints(id)
 
     def remove_checkpoints(self, id: str) -> None:
         """Remove a completed specification's checkpoints."""
         folder = f"{self.folder_of(id)}/checkpoints"
         for entry in entries(folder):
-            os.unlink(f"{folder}/{entry}")
-        with suppress(FileNotFoundError):
+            if entry.endswith(".checkpoint"):
+                with suppress(OSError):
+                    os.unlink(f"{folder}/{entry}")
+        with suppress(OSError):  # not there; or another still writes there, or something in it is the user's own
             os.rmdir(folder)
 
     def save_failure(self, id: str, text: str, failure: Failure, metadata: dict[str, Any]) -> None:

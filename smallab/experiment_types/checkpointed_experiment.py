@@ -58,7 +58,7 @@ class CheckpointedExperiment(Experiment):
         from smallab.checkpoints import Checkpoints
 
         running = self._own()
-        checkpoints = Checkpoints(f"{running.folder}/checkpoints")
+        checkpoints = Checkpoints(f"{running.folder}/checkpoints", type(self).step.__globals__)
         saved = checkpoints.newest()
         if saved:
             steps, state = saved

@@ -47,7 +47,7 @@ class Watched(Execution):
             return report
         if report := ended(self, text):  # type: ignore[assignment]  # its worker died before the report was fetched
             return report
-        mine = f"{folder}/{run_id}.{HOST}.{os.getpid()}.tmp"
+        mine = f"{folder}/{run_id}.{HOST}.{os.getpid()}.begun.tmp"
         with suppress(FileExistsError):
             os.mkdir(folder)
         with suppress(FileExistsError):

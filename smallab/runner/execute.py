@@ -204,7 +204,7 @@ def _end_with_its_runner(gone: _RunnerGone) -> None:
     """
 
     def watch() -> None:
-        while not gone.is_set() or any(execution.running for execution in _arrived):
+        while not gone.is_set() or any(execution.running for execution in list(_arrived)):
             time.sleep(1)
         os._exit(0)
 
