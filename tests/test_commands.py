@@ -296,7 +296,8 @@ def test_ctrl_c_exits_with_130_and_keeps_what_finished(waiting, run, folder):
         (folder / name).touch()
     waiting.communicate(timeout=BOUND)
     assert waiting.returncode == 130
-    assert json.loads(run("status", "--json"))[0]["done"] == 3
+    # What ran may finish; one more may have begun before the signal was handled.
+    assert json.loads(run("status", "--json"))[0]["done"] in {3, 4}
 
 
 def test_status_reads_no_folder_of_a_specification(walks, batches_in_tmp_path):
