@@ -9,14 +9,10 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from functools import cache, lru_cache
 from types import TracebackType
 from typing import Any, NamedTuple, Self
-from weakref import WeakSet
 
 from smallab.experiment_types.experiment import Experiment
-from smallab.files import HOST, process_gone, replace
-from smallab.formats import Format, cloudpickle, format_named
 from smallab.observation import Failure
 from smallab.runner.report import Report, portable
 from smallab.runner.resources import held
@@ -40,7 +36,7 @@ class Execution:
     """Runs specifications, each on its own copy of the experiment, and saves what comes of it.
 
     In threads it is shared. To another process only the names travel; the experiment is read there, once, from the
-    file that `publish` wrote.
+    file that `smallab.runner.processes` wrote.
     """
 
     def __init__(self, storage: Storage, experiment: Experiment, limits: Limits = Limits()) -> None:  # noqa: B008  # frozen
@@ -66,21 +62,9 @@ class Execution:
             time.sleep(0.02)
 
     def __reduce__(self) -> tuple[Callable[..., Execution], tuple[object, ...]]:
-        return _arrive, (type(self), self.storage.root, self.storage.name, self.storage.run_id, self.path, self.limits)
+        from smallab.runner.processes import arrive
 
-    def publish(self) -> None:
-        """Write the experiment where workers in other processes find it."""
-        replace(self.path, self._packed)
-
-    def pack(self) -> None:
-        """Pickle the experiment for workers in other processes; TypeError where that cannot be done."""
-        try:
-            self._packed = cloudpickle().dumps((self.storage.format, self.experiment))
-        except Exception as error:  # whatever pickling its attributes raises
-            raise TypeError(
-                f"{type(self.experiment).__name__} cannot be pickled, and workers in other processes need it: {error}. "
-                "Run it in threads, define its class in a module, or make what cannot be pickled in main"
-            ) from error
+        return arrive, (type(self), self.storage.root, self.storage.name, self.storage.run_id, self.path, self.limits)
 
     def __call__(self, text: str) -> Report:
         """Run the specification with this canonical JSON."""
@@ -161,63 +145,3 @@ def name_of(experiment: Experiment, text: str) -> str:
     except (Exception, SystemExit):  # noqa: BLE001  # a label must not cost a result
         _log.exception("get_name of %r raised", experiment)
         return text
-
-
-@lru_cache(maxsize=1)
-def _load_experiment(path: str) -> tuple[Format, Experiment]:
-    import pickle
-
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"{path} is not on {HOST}: every worker must see the batch's folder, by that name")
-    with open(path, "rb") as file:
-        format, experiment = pickle.load(file)  # noqa: S301  # our own runner's
-    return format_named(format), experiment
-
-
-class _RunnerGone(threading.Event):
-    """The stop sign in another process: a worker whose runner was killed starts nothing more."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__()
-        self._host, pid = os.path.basename(path).split(".")[1:3]
-        self.pid = int(pid)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _RunnerGone) and self.pid == other.pid
-
-    def __hash__(self) -> int:
-        return hash(self.pid)
-
-    def is_set(self) -> bool:
-        """Tell whether the runner is gone, or this process was interrupted."""
-        return super().is_set() or process_gone(self._host, self.pid)
-
-
-_arrived: WeakSet[Execution] = WeakSet()
-
-
-@cache
-def _end_with_its_runner(gone: _RunnerGone) -> None:
-    """End this process, once it has nothing in hand, when the runner that started it is gone.
-
-    loky's workers would else wait five minutes for more to do, with all the memory and graphics cards that they hold.
-    """
-
-    def watch() -> None:
-        while not gone.is_set() or any(execution.running for execution in list(_arrived)):
-            time.sleep(1)
-        os._exit(0)
-
-    if gone.pid == os.getppid():
-        threading.Thread(target=watch, name="smallab watches its runner", daemon=True).start()
-
-
-@lru_cache(maxsize=8)
-def _arrive(kind: type[Execution], root: str, name: str, run_id: str, path: str, limits: Limits) -> Execution:
-    format, experiment = _load_experiment(path)
-    execution = kind(Storage(root, name, run_id, format), experiment, limits)
-    execution.path = path
-    execution.stopped = gone = _RunnerGone(path)
-    _arrived.add(execution)
-    _end_with_its_runner(gone)
-    return execution

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from smallab.callbacks import CallbackManager, emit
 from smallab.experiment_types.experiment import Experiment
-from smallab.files import iso
+from smallab.files import iso, replace
 from smallab.formats import format_named
 from smallab.journal import Journal
 from smallab.plugins import plugins
@@ -128,7 +128,8 @@ class ExperimentRunner:
         KeyboardInterrupt
             Ctrl-C: what finished is saved, the rest runs the next time. A second one does not wait for threads.
         """
-        from smallab.runner.schedule import Schedule, check_options  # here, as it takes time to import
+        from smallab.runner.processes import packed  # here, as these take time to import
+        from smallab.runner.schedule import Schedule, check_options
 
         if not continue_from_last_run and rerun != "pending":
             raise ValueError(
@@ -146,11 +147,10 @@ class ExperimentRunner:
         _log.info("%s: %d to run, %d completed before; results in %s", name, len(pending), len(skipped), storage.folder)
         if pending:
             execution, schedule = Execution(storage, experiment, limits), Schedule(num_parallel, backend, limits)
-            if schedule.processes:
-                execution.pack()
+            experiment_file = packed(execution) if schedule.processes else b""
             with journal.living(execution.running), execution, _recorded(execution, result, len(pending)):
-                if schedule.processes:
-                    execution.publish()
+                if experiment_file:
+                    replace(execution.path, experiment_file)
                 if forgotten := [text for text in pending if text in completed]:
                     journal.fold(forgotten=forgotten)
                 self._work(execution, journal, pending, schedule, result, show_progress, propagate_exceptions)
