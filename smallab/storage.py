@@ -219,17 +219,21 @@ class Storage:
 
     def load(self, text: str, id: str | None = None) -> Observation:
         """Return what is saved of a specification; what cannot be read comes as a failure that names the file."""
-        id, specification = id or digest(text), parse(text)
+        id = id or digest(text)
         metadata = Metadata(f"{self.folder_of(id)}/metadata.json")
-        path, format = self.found(id) or (self.result(id), self.format)
+        path = self.result(id)
         try:
-            record = format.load(path)
+            try:
+                record = self.format.load(path)
+            except FileNotFoundError:  # looked for only now: most batches have one format
+                path, format = self.found(id) or (path, self.format)
+                record = format.load(path)
             _check_identity(record["specification"], text)
-            return Observation(id, specification, record["result"], None, metadata)
+            return Observation(id, record["specification"], record["result"], None, metadata)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever unpickling raises: it must not hide the others
             failure = Failure.of(error)
             failure = Failure(failure.type, f"{path} cannot be read: {failure.message}", failure.traceback)
-            return Observation(id, specification, None, failure, metadata)
+            return Observation(id, parse(text), None, failure, metadata)
 
     def load_failure(self, text: str, id: str | None = None) -> Observation:
         """Return why a specification failed."""

@@ -87,6 +87,8 @@ class Execution:
 
     def attempt(self, text: str) -> Report:
         """Run it once."""
+        if not self.limits.resources:
+            return self.main(text, None)
         with held(self.storage, self.limits.resources) as resource:
             return self.main(text, resource)
 
