@@ -58,7 +58,6 @@ PRINTED = {  # regular expressions, found in this order in what an example print
     "19_watching": [
         "^training  running",
         r"^  Running \(\d\)$",
-        r" \d+/50$",
         "^training  ended",
         "^12/12 done, 4 failed",
     ],

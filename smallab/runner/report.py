@@ -45,6 +45,8 @@ class Report(NamedTuple):
             error: BaseException = pickle.loads(self.exception)  # noqa: S301  # our own worker's
         except (Exception, SystemExit):  # noqa: BLE001  # its class is known there, but not here, or does not load
             return SpecificationFailed(failure)
+        if isinstance(error, SystemExit) and error.code is None and len(error.args) == 1:
+            error.code = error.args[0]  # where Dask is imported, pickle forgets it
         error.add_note(f"In the worker:\n{failure.traceback}")
         return error
 
