@@ -25,6 +25,7 @@ from smallab.specification import digest
 
 _log = logging.getLogger("smallab")
 
+LOSSES = 4  # of workers, until the specification that each of them ran is taken for the cause
 IN_FLIGHT = 1000  # at the least: workers may join while all that was sent is running
 
 
@@ -68,6 +69,7 @@ class _Cluster(ParallelBackendBase):  # type: ignore[misc]  # joblib ships no ty
     def __init__(self, lost: tuple[type[BaseException], ...]) -> None:
         super().__init__(nesting_level=0)
         self._lost = lost  # what says that a task's worker died, and that the cluster will not try again
+        self._losses: dict[str, int] = {}
         self._sent: dict[Any, tuple[Execution, str, Callable[[Any], object]]] = {}
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
@@ -130,11 +132,12 @@ class _Cluster(ParallelBackendBase):  # type: ignore[misc]  # joblib ships no ty
         try:
             outcome = self._result(future)
         except self._lost as error:
-            if not isinstance(execution, Isolated):
+            lost = self._losses[text] = self._losses.get(text, 0) + 1
+            if lost <= LOSSES:  # apart it cannot kill its worker: one beside it did
                 _log.info("a worker died running %s (%s): it runs again, in a process of its own", text, error)
                 self._submit(Isolated.of(execution), text, callback)
                 return
-            outcome = _died_twice(execution, text, error)
+            outcome = _died_again(execution, text, error)
         except BaseException as error:  # noqa: BLE001  # joblib raises it where the report would have been taken
             outcome = error
         callback(outcome)
@@ -248,8 +251,8 @@ class Ray(_Cluster):
             self._ray.cancel(reference)
 
 
-def _died_twice(execution: Execution, text: str, error: BaseException) -> Report | BaseException:
-    died = ProcessDied(f"the workers that ran it died, twice: {error}")
+def _died_again(execution: Execution, text: str, error: BaseException) -> Report | BaseException:
+    died = ProcessDied(f"the workers that ran it died, {LOSSES + 1} times: {error}")
     try:
         return execution.failed(execution.begun(text), died, {"run_id": execution.storage.run_id})
     except Exception as unsaved:  # noqa: BLE001  # whatever it is, this thread must live to tell
