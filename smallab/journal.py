@@ -260,43 +260,31 @@ class Journal:
             os.sync()  # what is listed survives a power cut: once for all results, where fsync is once for each
         else:
             flush(storage.result(digest(text)) for text in completed)
-        while not self._fold_once(completed, failed, forgotten, read, delete):
-            pass
+        while True:
+            try:
+                with self._lock() as mine:
+                    journaled = self._read(self._entries(read), check=True)
+                    done = self._mended("completed") | journaled["completed"]
+                    broken = self._mended("failed") | journaled["failed"]
+                    for text in forgotten:
+                        done.pop(text, None)
+                        broken.pop(text, None)
+                    done |= dict.fromkeys(completed)
+                    broken |= dict.fromkeys(failed)
+                    storage.write_list("completed", done, f"{mine}-completed")
+                    storage.write_list("failed", [text for text in broken if text not in done], f"{mine}-failed")
+                    for entry in self._entries(delete):
+                        with suppress(
+                            FileNotFoundError, PermissionError
+                        ):  # Windows: a worker has it open; the next run's turn
+                            os.unlink(f"{self._folder}/{entry}")
+                break
+            except FileNotFoundError:  # the lock was lost to somebody who took this run for dead: fold again
+                if not os.path.isdir(self._folder):
+                    raise
         if storage.run_id not in delete and (completed or failed):
             ids = {"completed": list(map(digest, completed)), "failed": list(map(digest, failed))}
             append(storage.own("jsonl"), json.dumps({"event": "folded", **ids}))
-
-    def _fold_once(
-        self,
-        completed: Collection[str],
-        failed: Collection[str],
-        forgotten: Collection[str],
-        read: Collection[str],
-        delete: Collection[str],
-    ) -> bool:
-        """Fold; return False where the lock was lost meanwhile to somebody who took this run for dead."""
-        try:
-            with self._lock() as mine:
-                journaled = self._read(self._entries(read), check=True)
-                done = self._mended("completed") | journaled["completed"]
-                broken = self._mended("failed") | journaled["failed"]
-                for text in forgotten:
-                    done.pop(text, None)
-                    broken.pop(text, None)
-                done |= dict.fromkeys(completed)
-                broken |= dict.fromkeys(failed)
-                self._storage.write_list("completed", done, f"{mine}-completed")
-                self._storage.write_list("failed", [text for text in broken if text not in done], f"{mine}-failed")
-                for entry in self._entries(delete):
-                    with suppress(
-                        FileNotFoundError, PermissionError
-                    ):  # Windows: a worker has it open; the next run's turn
-                        os.unlink(f"{self._folder}/{entry}")
-        except FileNotFoundError:
-            if os.path.isdir(self._folder):
-                return False
-            raise
-        return True
 
     @contextmanager
     def _lock(self) -> Iterator[str]:
