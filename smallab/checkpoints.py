@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from smallab.files import entries, replace
-from smallab.formats import cloudpickle
+from smallab.pickling import Unpickler, pickler
 
 _log = logging.getLogger("smallab")
 
@@ -68,21 +68,21 @@ class Checkpoints:
     def _dump(self, state: dict[str, Any]) -> bytes:
         names, file = self._names, io.BytesIO()
 
-        class Pickler(cloudpickle().Pickler):  # type: ignore[misc]  # cloudpickle has no types
+        class Named(pickler()):  # type: ignore[misc]  # made at run time
             def persistent_id(self, thing: object) -> str | None:
                 name = thing.__qualname__ if isinstance(thing, type) else None
                 return name if name is not None and names.get(name) is thing else None
 
-        Pickler(file, pickle.HIGHEST_PROTOCOL).dump(state)
+        Named(file, pickle.HIGHEST_PROTOCOL).dump(state)
         return file.getvalue()
 
     def _load(self, path: str) -> dict[str, Any]:
         names = self._names
 
-        class Unpickler(pickle.Unpickler):
+        class Resolving(Unpickler):
             def persistent_load(self, name: str) -> Any:
                 return names[name]
 
         with open(path, "rb") as file:
-            state: dict[str, Any] = Unpickler(file).load()
+            state: dict[str, Any] = Resolving(file).load()
         return state

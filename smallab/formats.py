@@ -15,21 +15,14 @@ _log = logging.getLogger("smallab")
 _one_at_a_time = threading.Lock()  # the warnings' filters are the whole process's
 
 
-def cloudpickle() -> Any:
-    """Return the pickler that joblib itself ships tasks with: beside it since joblib 1.6, inside it before."""
-    try:
-        import cloudpickle
-    except ImportError:
-        from joblib.externals import cloudpickle
-    return cloudpickle
-
-
 @cache
 def _by_value() -> None:
     """Have what a script defines saved whole in a process that multiprocessing spawned: __mp_main__ is the script."""
     import sys
 
     if "__mp_main__" in sys.modules:
+        from smallab.pickling import cloudpickle
+
         cloudpickle().register_pickle_by_value(sys.modules["__mp_main__"])
 
 
@@ -86,9 +79,11 @@ class Pickle:
             data = pickle.dumps(record, pickle.HIGHEST_PROTOCOL)
             if b"__main__" not in data and b"__mp_main__" not in data:
                 return data
+        from smallab.pickling import dumps
+
         with suppress(Exception):
             _by_value()
-            return bytes(cloudpickle().dumps(record, pickle.HIGHEST_PROTOCOL))
+            return dumps(record)
         import dill
 
         with _one_at_a_time, warnings.catch_warnings():
@@ -99,16 +94,16 @@ class Pickle:
 
     def load(self, path: str) -> dict[str, Any]:
         """Load a record that `dump` made."""
-        import pickle
+        from smallab.pickling import load
 
         with open(path, "rb") as file:
             try:
-                record: dict[str, Any] = pickle.load(file)  # noqa: S301  # the user's own results
+                record: dict[str, Any] = load(file)
             except Exception:  # noqa: BLE001  # dill finds a few things that pickle does not; if it fails too, its error is told
                 import dill
 
                 file.seek(0)
-                record = dill.load(file)  # noqa: S301  # likewise
+                record = dill.load(file)  # noqa: S301  # the user's own results
         return record
 
 

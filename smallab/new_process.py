@@ -8,7 +8,7 @@ from typing import Any
 
 from joblib.externals.loky.backend.process import LokyProcess
 
-from smallab.formats import cloudpickle
+from smallab.pickling import dumps, loads
 
 
 class NewProcess(LokyProcess, multiprocessing.Process):  # type: ignore[misc]  # joblib has no types
@@ -23,14 +23,12 @@ def start(function: Callable[..., Any], *arguments: Any) -> multiprocessing.Proc
 
     An exception is printed there, on stderr, and the process's ``exitcode`` is 1.
     """
-    task = cloudpickle().dumps((function, arguments))
+    task = dumps((function, arguments))
     process = NewProcess(target=_run, args=(task,))
     process.start()
     return process
 
 
 def _run(task: bytes) -> None:
-    import pickle
-
-    function, arguments = pickle.loads(task)  # noqa: S301  # what start wrote
+    function, arguments = loads(task)
     function(*arguments)

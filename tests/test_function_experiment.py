@@ -563,7 +563,7 @@ class TestAsAnExperiment:
 
     @pytest.mark.parametrize("kind", ["a module's", "a closure's"])
     def test_it_travels(self, kind):
-        from smallab.formats import cloudpickle
+        from smallab.pickling import dumps
 
         factor = 2
 
@@ -571,7 +571,7 @@ class TestAsAnExperiment:
         def local(x):
             return factor * x
 
-        made = pickle.loads(cloudpickle().dumps(square if kind == "a module's" else local))
+        made = pickle.loads(dumps(square if kind == "a module's" else local))
         assert made(3) == (9 if kind == "a module's" else 6)
         assert made.code == (square if kind == "a module's" else local).code
 

@@ -245,6 +245,54 @@ def script(request, tmp_path_factory):
     return *python(folder, "script.py", SCRIPT, str(folder / "runs"), *request.param), folder
 
 
+KEEPS_ITS_CLASSES = """
+    import sys
+    from smallab import Experiment, ExperimentRunner, load_result
+
+    FACTOR = 3
+
+    class Base:
+        def times(self):
+            return FACTOR
+
+    class Own(Exception):
+        def __str__(self):
+            return f"times {FACTOR}"
+
+    class Returns(Experiment):
+        def main(self, specification):
+            class Local(Base):
+                def more(self):
+                    return FACTOR + 1
+            if specification["fails"]:
+                raise Own()
+            return Base(), Local()
+
+    methods = Base.times, Own.__str__, Returns.main
+    number, backend = int(sys.argv[2]), sys.argv[3] or None
+    if __name__ == "__main__":
+        runner = ExperimentRunner(sys.argv[1])
+        told = []
+        runner.on_specification_complete(lambda specification, result: told.extend(result))
+        runner.on_specification_failure(lambda exception, specification: told.append(exception))
+        batch = [{"fails": False}, {"fails": True}]
+        runner.run("batch", batch, Returns(), num_parallel=number, backend=backend)
+        told += load_result("batch", {"fails": False}, sys.argv[1]).result
+        FACTOR = 4
+        import json
+        kept = (Base.times, Own.__str__, Returns.main) == methods
+        print(json.dumps([kept, sorted(type(thing).__name__ for thing in told if isinstance(thing, (Base, Own)))]))
+        print(Base().times(), Own(), [thing.times() for thing in told if isinstance(thing, Base)], file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("way", [("1", ""), ("4", ""), ("2", "loky")], ids=WAYS)
+def test_reading_back_leaves_the_scripts_own_classes_as_they_are(tmp_path, way):
+    shown, said = python(tmp_path, "script.py", KEEPS_ITS_CLASSES, str(tmp_path / "runs"), *way)
+    assert shown == [True, ["Base", "Base", "Local", "Local", "Own"]]
+    assert said.endswith("4 times 4 [4, 4, 4, 4]\n")  # they see what the script's globals are now
+
+
 @pytest.mark.parametrize("loader", ["pickle", "dill"])
 def test_another_process_loads_what_a_script_returned(script, loader):
     _, _, folder = script

@@ -188,7 +188,8 @@ class Dask(_Cluster):
         return sum(self._client.ncores().values())
 
     def _send(self, execution: Execution, text: str) -> Any:
-        key = f"{type(execution).__name__}-{execution.storage.run_id}-{digest(text)}"
+        # A new key for each try: to one that it knows, the client returns the old future, with the old failure.
+        key = f"{type(execution).__name__}-{execution.storage.run_id}-{digest(text)}-{self._losses.get(text, 0)}"
         return self._client.submit(execution, text, key=key, pure=False, **self._options)
 
     def _fetch(self, futures: list[Any]) -> None:

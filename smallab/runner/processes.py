@@ -10,7 +10,8 @@ from weakref import WeakSet
 
 from smallab.experiment_types.experiment import Experiment
 from smallab.files import HOST, process_gone
-from smallab.formats import Format, cloudpickle, format_named
+from smallab.formats import Format, format_named
+from smallab.pickling import dumps, load
 from smallab.runner.execute import Execution, Limits
 from smallab.storage import Storage
 
@@ -19,7 +20,7 @@ def packed(execution: Execution) -> bytes:
     """Pickle an experiment for workers in other processes; TypeError where that cannot be done."""
     experiment = execution.experiment
     try:
-        return bytes(cloudpickle().dumps((execution.storage.format, experiment)))
+        return dumps((execution.storage.format, experiment))
     except Exception as error:  # whatever pickling its attributes raises
         raise TypeError(
             f"{type(experiment).__name__} cannot be pickled, and workers in other processes need it: {error}. "
@@ -29,12 +30,10 @@ def packed(execution: Execution) -> bytes:
 
 @lru_cache(maxsize=1)
 def _load_experiment(path: str) -> tuple[Format, Experiment]:
-    import pickle
-
     if not os.path.exists(path):
         raise FileNotFoundError(f"{path} is not on {HOST}: every worker must see the batch's folder, by that name")
     with open(path, "rb") as file:
-        format, experiment = pickle.load(file)  # noqa: S301  # our own runner's
+        format, experiment = load(file)
     return format_named(format), experiment
 
 

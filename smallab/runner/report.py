@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from smallab.formats import cloudpickle
 from smallab.observation import Failure, SpecificationFailed
+from smallab.pickling import dumps, loads
 
 
 class Report(NamedTuple):
@@ -36,13 +36,11 @@ class Report(NamedTuple):
 
     def error(self) -> BaseException:
         """Return the exception that was raised, or a `SpecificationFailed` that stands in for it."""
-        import pickle
-
         failure = self.failure or Failure("none", "it did not fail")
         if self.exception is None:
             return SpecificationFailed(failure)
         try:
-            error: BaseException = pickle.loads(self.exception)  # noqa: S301  # our own worker's
+            error: BaseException = loads(self.exception)
         except (Exception, SystemExit):  # noqa: BLE001  # its class is known there, but not here, or does not load
             return SpecificationFailed(failure)
         if isinstance(error, SystemExit) and error.code is None and len(error.args) == 1:
@@ -54,7 +52,7 @@ class Report(NamedTuple):
 def portable(error: BaseException) -> bytes | None:
     """Pickle an exception if it survives the way back."""
     try:
-        data: bytes = cloudpickle().dumps(error.with_traceback(None))  # with its class, where that is of __main__
-        return data if type(cloudpickle().loads(data)) is type(error) else None
+        data = dumps(error.with_traceback(None))  # with its class, where that is of __main__
+        return data if type(loads(data)) is type(error) else None
     except (Exception, SystemExit):  # noqa: BLE001  # whatever pickling raises: `Failure` holds what is to be known
         return None
