@@ -634,7 +634,7 @@ def test_a_batch_makes_no_noise(way, tmp_path):
 # Ctrl-C.
 
 INTERRUPTED = """
-    import os, signal, sys, time
+    import os, signal, sys, threading, time
     from smallab import Experiment, ExperimentRunner
 
     folder, options = sys.argv[1], {"num_parallel": int(sys.argv[2]), "backend": sys.argv[3] or None}
@@ -648,12 +648,20 @@ INTERRUPTED = """
                 time.sleep(0.005)
             return specification["x"]
 
+    raised = []
+
     def interrupt(number, frame):
-        open(f"{folder}/interrupted", "w").close()
+        raised.append(number)
         raise KeyboardInterrupt
+
+    def tell():
+        while not raised:
+            time.sleep(0.001)
+        open(f"{folder}/interrupted", "w").close()
 
     if __name__ == "__main__":
         signal.signal(signal.SIGINT, interrupt)
+        threading.Thread(target=tell, daemon=True).start()  # not the handler: another signal would interrupt that
         runner = ExperimentRunner(f"{folder}/runs")
         runner.on_specification_complete(lambda specification, result: open(f"{folder}/done.{result}", "w").close())
         try:

@@ -80,7 +80,7 @@ class _Cluster(ParallelBackendBase):  # type: ignore[misc]  # joblib ships no ty
     def options(self, num_parallel: int | None) -> dict[str, Any]:
         """Return what joblib is to do: how many tasks are under way at a time."""
         limited = num_parallel is not None and num_parallel > 0
-        return {"batch_size": 1, "pre_dispatch": num_parallel if limited else max(IN_FLIGHT, 2 * self.cores())}
+        return {"pre_dispatch": num_parallel if limited else max(IN_FLIGHT, 2 * self.cores())}
 
     def effective_n_jobs(self, n_jobs: int) -> int:  # noqa: ARG002  # joblib's signature
         """Return at least 2: one job joblib would run right here."""

@@ -55,10 +55,10 @@ class Execution:
     def __enter__(self) -> None:
         """Nothing to prepare: what is of interest is how it ends."""
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, frames: object) -> None:
         """Start nothing more; wait for what runs in this process's threads (a second Ctrl-C does not)."""
         self.stopped.set()
-        while self.running:
+        while self.running and not _interrupted_twice(error):
             time.sleep(0.02)
 
     def __reduce__(self) -> tuple[Callable[..., Execution], tuple[object, ...]]:
@@ -128,6 +128,15 @@ class Execution:
                 failure.type, f"{failure.message} (and it could not be recorded: {unsaved})", failure.traceback
             )
         return Report(running.text, label, "failed", failure, portable(error), tuple(running.parts))
+
+
+def _interrupted_twice(error: BaseException | None) -> bool:
+    """Tell whether a second Ctrl-C came while what the first one had raised was on its way."""
+    interruptions = 0
+    while error:
+        interruptions += isinstance(error, KeyboardInterrupt)
+        error = error.__context__
+    return interruptions > 1
 
 
 def users_part(frames: TracebackType | None) -> TracebackType | None:

@@ -152,7 +152,8 @@ def _options(num_parallel: int | None, backend: Any) -> dict[str, Any]:
         backend = Ray()
     configured = joblib.Parallel(n_jobs=num_parallel, backend=backend, prefer=None if backend else "threads")
     backend = _improved(configured._backend)  # noqa: SLF001  # joblib has no public way to ask
-    options = {"n_jobs": configured.n_jobs, "backend": backend}
+    # One at a time: joblib hands quick tasks to processes in batches, of which nobody hears before the last one ended.
+    options = {"n_jobs": configured.n_jobs, "backend": backend, "batch_size": 1}
     if backend.supports_return_generator:
         options["return_as"] = "generator_unordered"
     return options | backend.options(num_parallel) if hasattr(backend, "way") else options
