@@ -11,7 +11,7 @@ from typing import Any
 from smallab import group, new_seed, parameter
 
 
-@parameter("noise", type=float, default=0.1, help="The standard deviation of what is added to each point.")
+@parameter("noise", type=float, default=0.02, help="The standard deviation of what is added to each point.")
 @parameter("points", type=int, default=50, help="How many points there are.")
 @group
 def line() -> None:

@@ -1,6 +1,11 @@
 """What every test has: a folder of its own for the batches it runs."""
 
+import signal
+
 import pytest
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # started in the background: Ctrl-C is to reach what tests start
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
