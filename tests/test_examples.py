@@ -33,7 +33,7 @@ PRINTED = {  # regular expressions, found in this order in what an example print
         "result.*mean|mean +std +count",
         r"^best: .* 1000 images: 0\.9\d+ ± 0\.0\d+ over 5 seeds$",
     ],
-    "09_command_line": [r"^{'estimate': 3\.\d+, 'error': 0\.\d+}$"],
+    "09_command_line": [r"^{'estimate': 3\.\d+, 'error': \d[\d.e-]+}$"],
     "10_groups": [r"^{'slope': 2\.0, 'intercept': 1\.0}$"],  # ten standard errors from what would round otherwise
     "11_processes_that_die": ["^2 completed$", "^crash - .*exit status 1,", "^hang - .*timeout=2 seconds"],
     "12_graphics_cards": [r"^6 completed, such as seed \d on card ([01]), the only one it sees: \1$"],
