@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from smallab.experiment_types.experiment import Experiment
 from smallab.files import entries
 from smallab.journal import Journal
+from smallab.metadata import Metadata
 from smallab.observation import Failure, Observation
 from smallab.specification import SpecificationError, canonical, digest
-from smallab.storage import Metadata, Storage
+from smallab.storage import Storage
 
 _ID = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_\d{6}_[0-9a-f]{6}")  # what storage.new_id makes
 

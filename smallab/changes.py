@@ -11,8 +11,9 @@ from typing import Any
 from smallab.environment import source
 from smallab.experiment_types.experiment import Experiment
 from smallab.files import entries
+from smallab.metadata import Metadata
 from smallab.specification import digest
-from smallab.storage import Metadata, Storage
+from smallab.storage import Storage
 
 
 def made_by_other_code(texts: Iterable[str], storage: Storage, experiment: Experiment) -> list[str]:

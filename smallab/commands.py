@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args
 from smallab.experiment_types.experiment import Experiment
 from smallab.files import entries
 from smallab.inspection import Batch, batch_names, forget, inspect, where
+from smallab.metadata import Metadata
 from smallab.runner.selection import Rerun
 from smallab.specification import SpecificationError, digest, parse
-from smallab.storage import Metadata, Storage, root_folder
+from smallab.storage import Storage, root_folder
 
 if TYPE_CHECKING:
     import click

@@ -21,12 +21,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
 
+from smallab.metadata import Metadata
 from smallab.observation import Failure
 from smallab.runner.execute import Execution, name_of
 from smallab.runner.report import Report
 from smallab.runner.resources import held
 from smallab.specification import digest
-from smallab.storage import Metadata, Storage
+from smallab.storage import Storage
 
 STARTS = 3  # a child that dies before it begins is not the specification's doing
 IDLE_SECONDS = 10.0  # how long a child waits for more: it may hold a graphics card's memory
