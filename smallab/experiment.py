@@ -14,9 +14,8 @@ from smallab.callbacks import CallbackManager, emit
 from smallab.experiment_types.experiment import Experiment
 from smallab.files import new_id
 from smallab.formats import Format, format_named
-from smallab.observation import Failure
 from smallab.plugins import plugins
-from smallab.runner.execute import users_part
+from smallab.runner.report import failure_of
 from smallab.running import Running, current, new_seed
 from smallab.specification import Specification, canonical, parse
 from smallab.storage import check_name, root_folder
@@ -363,7 +362,7 @@ def _save(running: Running, result: Any, metadata: Mapping[str, Any]) -> None:
 
 
 def _record_failure(running: Running, error: BaseException, metadata: Mapping[str, Any]) -> None:
-    failure = Failure.of(error.with_traceback(users_part(error.__traceback__)))
+    failure = failure_of(error)
     try:
         running.storage.save_failure(running.id, running.text, failure, {**running.metadata(), **metadata})
     except OSError as unsaved:  # a full disk: the caller hears of both

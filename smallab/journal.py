@@ -21,8 +21,9 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from smallab.files import append, close_journals, entries, flush, mark, process_gone, reopen_journals, write
+from smallab.lists import from_tree, read_list, write_list
 from smallab.specification import canonical, digest
-from smallab.storage import Storage, Which, read_list
+from smallab.storage import Storage, Which
 
 _log = logging.getLogger("smallab")
 
@@ -131,7 +132,7 @@ class Journal:
                 self.fold()
                 return read_list(path)
             _log.warning("%s cannot be read (%s); the folders tell instead", path, error)
-            return self._storage.from_tree(which)
+            return from_tree(self._storage, which)
 
     def _mended(self, which: Which) -> dict[str, None]:
         """Return a list; put it aside and rebuild it from the folders where it cannot be read."""
@@ -143,7 +144,7 @@ class Journal:
             with open(path, "rb") as file:
                 write(aside, file.read())
             _log.warning("%s cannot be read (%s): kept as %s and rebuilt from the folders", path, error, aside)
-            return self._storage.from_tree(which)
+            return from_tree(self._storage, which)
 
     def _read(self, names: Iterable[str], check: bool = False) -> dict[str, dict[str, None]]:
         """Return what journals say that was not folded yet; with check, only results whose file matches."""
@@ -271,8 +272,8 @@ class Journal:
                         broken.pop(text, None)
                     done |= dict.fromkeys(completed)
                     broken |= dict.fromkeys(failed)
-                    storage.write_list("completed", done, f"{mine}-completed")
-                    storage.write_list("failed", [text for text in broken if text not in done], f"{mine}-failed")
+                    write_list(storage, "completed", done, f"{mine}-completed")
+                    write_list(storage, "failed", [text for text in broken if text not in done], f"{mine}-failed")
                     for entry in self._entries(delete):
                         with suppress(
                             FileNotFoundError, PermissionError

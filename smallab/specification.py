@@ -32,7 +32,7 @@ def _scalar(value: object) -> object:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
-_encode = json.JSONEncoder(
+encode = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_scalar
 ).encode
 
@@ -67,7 +67,7 @@ def canonical(specification: Specification, where: str = "specification") -> str
     '{"lr":0.1,"sizes":[64,32]}'
     """
     try:
-        text = _encode(specification)
+        text = encode(specification)
         text.encode()  # lone surrogates end here
         if type(specification) is dict and (_flat(specification) or json.loads(text) == specification):
             return text  # equal after a round trip: every key is a string, every value plain JSON
@@ -78,7 +78,7 @@ def canonical(specification: Specification, where: str = "specification") -> str
         _check(specification, where)
         if not isinstance(specification, dict):
             raise SpecificationError(f"{where}: a specification is a dict, not {_describe(specification)}")
-        return text or _encode(specification)
+        return text or encode(specification)
     except RecursionError:
         raise SpecificationError(f"{where}: nested too deeply, or a list or dict that contains itself") from None
     except (TypeError, ValueError) as error:
@@ -88,15 +88,6 @@ def canonical(specification: Specification, where: str = "specification") -> str
 def _flat(specification: Specification) -> bool:
     """Tell whether a dict holds only strings as keys and scalars: what most do, at a quarter of a round trip's cost."""
     return _STRING.issuperset(map(type, specification)) and _SCALARS.issuperset(map(type, specification.values()))
-
-
-def are_canonical(texts: list[str]) -> bool:
-    """Tell whether all texts are canonical JSON, in one pass."""
-    joined = f"[{','.join(texts)}]"
-    try:
-        return _encode(json.loads(joined)) == joined
-    except (ValueError, RecursionError):
-        return False
 
 
 def _check(value: object, where: str) -> None:

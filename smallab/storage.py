@@ -8,22 +8,19 @@
 
 from __future__ import annotations
 
-import errno
-import itertools
 import json
 import logging
 import os
 import re
 import time
-from collections.abc import Collection
 from contextlib import suppress
 from typing import Any, Literal
 
-from smallab.files import HOST, append, entries, flush, iso, mark, new_id, overwrite, put, replace, write
+from smallab.files import HOST, append, entries, iso, mark, new_id, put, replace, write
 from smallab.formats import PICKLE, Format, formats
 from smallab.metadata import Metadata
 from smallab.observation import Failure, Observation
-from smallab.specification import Specification, SpecificationError, are_canonical, canonical, digest, parse
+from smallab.specification import Specification, SpecificationError, canonical, digest, parse
 
 Which = Literal["completed", "failed"]
 
@@ -31,7 +28,6 @@ _log = logging.getLogger("smallab")
 _ILLEGAL = re.compile(
     r'[<>:"/\\|?*\x00-\x1f\ud800-\udfff]|^\s|[. ]$|^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)', re.IGNORECASE
 )
-_LINES_AT_ONCE = 1000
 
 
 def check_name(name: str) -> str:
@@ -50,32 +46,6 @@ def check_name(name: str) -> str:
 def root_folder(folder: str | os.PathLike[str] | None) -> str:
     """Return where the batches are, absolute: the argument, else SMALLAB_ROOT, else ``experiment_runs``."""
     return os.path.abspath(folder or os.environ.get("SMALLAB_ROOT") or "experiment_runs")
-
-
-def read_list(path: str) -> dict[str, None]:
-    """Return the specifications of a list file as canonical JSON, in order; none where there is no file.
-
-    A file as `Storage.write_list` leaves it is checked a thousand lines at a time and never held whole; any other
-    list of specifications (edited by hand, pretty-printed) is read as well. Raises ValueError for anything else.
-    """
-    texts: list[str] = []
-    with suppress(FileNotFoundError), open(path, encoding="utf-8-sig") as file:
-        regular, closed = file.readline() == "[\n", False
-        while regular and (lines := list(itertools.islice(file, _LINES_AT_ONCE))):
-            closed = lines[-1].strip() == "]"
-            chunk = [line.rstrip(",\n") for line in (lines[:-1] if closed else lines)]
-            regular = are_canonical(chunk)
-            texts += chunk
-        if not (regular and closed):
-            file.seek(0)
-            try:
-                content = json.load(file)
-            except RecursionError as error:
-                raise ValueError("nested too deeply") from error
-            if not isinstance(content, list):
-                raise ValueError("not a list of specifications")
-            texts = [canonical(item) for item in content]
-    return dict.fromkeys(texts)
 
 
 def _check_identity(saved: Specification, text: str) -> None:
@@ -199,7 +169,7 @@ class Storage:
             return Observation(id, record["specification"], record["result"], None, metadata)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever unpickling raises: it must not hide the others
             failure = Failure.of(error)
-            failure = Failure(failure.type, f"{path} cannot be read: {failure.message}", failure.traceback)
+            failure = failure._replace(message=f"{path} cannot be read: {failure.message}")
             return Observation(id, parse(text), None, failure, metadata)
 
     def load_failure(self, text: str, id: str | None = None) -> Observation:
@@ -209,21 +179,6 @@ class Storage:
         unknown = {"type": "unknown", "message": f"{details.path} cannot be read", "traceback": ""}
         failure = Failure(**{key: str(details.pop(key, value)) for key, value in unknown.items()})
         return Observation(id, parse(text), None, failure, details)
-
-    def write_list(self, which: Which, texts: Collection[str], through: str) -> None:
-        """Write a list through a file of the lock's holder, gone where the lock was lost; then read it back."""
-        path = self.list_file(which)
-        data = ("[\n" + ",\n".join(texts) + "\n]\n" if texts else "[]\n").encode()
-        with suppress(FileNotFoundError), open(path, "rb") as file:
-            if file.read() == data:
-                return
-        overwrite(through, data)
-        os.replace(through, path)
-        if os.name != "nt":
-            flush([self.folder])
-        with open(path, "rb") as file:
-            if file.read() != data:  # no journal is deleted then
-                raise OSError(errno.EBUSY, "changed by another while it was written; run again", path)
 
     def write_run(self, record: dict[str, Any]) -> None:
         """Write this run's record under runs/."""
@@ -242,15 +197,3 @@ class Storage:
         except OSError:
             return False
         return found == expected or found == Metadata(f"{self.folder_of(id)}/metadata.json").get("digest")
-
-    def from_tree(self, which: Which) -> dict[str, None]:
-        """Rebuild a list from the folders: failed where there is a failure.json, completed if the result is whole."""
-        texts: dict[str, None] = {}
-        for id in entries(self.folder):
-            with suppress(OSError, ValueError):  # not a folder of ours, or not whole: it runs again
-                with open(f"{self.folder_of(id)}/specification.json", encoding="utf-8") as file:
-                    text = canonical(json.load(file))
-                failed = os.path.exists(f"{self.folder_of(id)}/failure.json")
-                if digest(text) == id and (failed if which == "failed" else not failed and self.whole(id)):
-                    texts[text] = None
-        return texts

@@ -20,9 +20,10 @@ from typing import Any, Literal, NamedTuple
 
 from smallab.files import entries, process_gone
 from smallab.journal import GRACE_SECONDS
+from smallab.lists import read_list
 from smallab.progress import Figures
 from smallab.specification import digest
-from smallab.storage import Storage, Which, read_list
+from smallab.storage import Storage, Which
 
 State = Literal["running", "killed", "silent", "ended", "stopped"]
 

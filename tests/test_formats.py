@@ -16,6 +16,7 @@ from smallab import Experiment, ExperimentRunner, experiment, load_result, load_
 from smallab import formats as module
 from smallab.formats import PICKLE, Json, format_named, formats, register_format
 from smallab.journal import Journal
+from smallab.lists import from_tree
 from smallab.specification import canonical, digest
 from smallab.storage import Storage
 
@@ -88,7 +89,7 @@ class TestStorageOnEveryFormat:
     def test_it_is_whole_and_rebuilt_from_the_tree(self, storage, saved):
         for reader in (storage, Storage(storage.root, "batch")):
             assert reader.whole(digest(saved))
-            assert list(reader.from_tree("completed")) == [saved]
+            assert list(from_tree(reader, "completed")) == [saved]
         with open(storage.result(digest(saved)), "ab") as file:
             file.write(b"more")
         assert not storage.whole(digest(saved))

@@ -26,6 +26,7 @@ from smallab.specification import digest
 _log = logging.getLogger("smallab")
 
 LOSSES = 4  # of workers, until the specification that each of them ran is taken for the cause
+SILENCE_SECONDS = 5.0  # until it is asked whether there are workers at all
 IN_FLIGHT = 1000  # at the least: workers may join while all that was sent is running
 
 
@@ -107,8 +108,16 @@ class _Cluster(ParallelBackendBase):  # type: ignore[misc]  # joblib ships no ty
 
     def _collect(self) -> None:
         """Hand on what has ended, all that has at a time, until told to stop."""
+        said = False
         while True:
-            batch = [self._done.get()]
+            try:
+                batch = [self._done.get(timeout=SILENCE_SECONDS)]
+            except queue.Empty:
+                with suppress(Exception):  # the scheduler does not answer: if it is gone, the futures will tell
+                    if self._sent and not said and not self.cores():
+                        said = True
+                        _log.warning("the cluster has no workers: what was sent to it waits for one to join")
+                continue
             while not self._done.empty():
                 batch.append(self._done.get())
             ended = [future for future in batch if future in self._sent]

@@ -5,23 +5,19 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from smallab.experiment_types.experiment import Experiment
-from smallab.observation import Failure
-from smallab.runner.report import Report, portable
+from smallab.runner.report import Report, failure_of, portable
 from smallab.runner.resources import held
 from smallab.running import Running
 from smallab.specification import digest, parse
 from smallab.storage import Storage
 
 _log = logging.getLogger("smallab")
-_PACKAGE = __file__.removesuffix(os.path.join("runner", "execute.py"))
 
 
 class Limits(NamedTuple):
@@ -70,10 +66,8 @@ class Execution:
         """Run the specification with this canonical JSON."""
         self.running.add(text)
         try:
-            if self.stopped.is_set():
-                return Report(text, text, "pending")
-            report = self.attempt(text)
-            for _ in range(self.limits.retries):
+            report = Report(text, text, "pending")
+            for _ in range(1 + self.limits.retries):
                 if report.status == "completed" or self.stopped.is_set():
                     break
                 report = self.attempt(text)
@@ -87,8 +81,6 @@ class Execution:
 
     def attempt(self, text: str) -> Report:
         """Run it once."""
-        if not self.limits.resources:
-            return self.main(text, None)
         with held(self.storage, self.limits.resources) as resource:
             return self.main(text, resource)
 
@@ -119,14 +111,11 @@ class Execution:
     def failed(self, running: Running, error: BaseException, metadata: dict[str, Any], where: str = "") -> Report:
         """Record a failure; where is its traceback, if that is not the error's own."""
         label = name_of(self.experiment, running.text)
-        failure = Failure.of(error.with_traceback(users_part(error.__traceback__)))
-        failure = failure._replace(traceback=where or failure.traceback)
+        failure = failure_of(error, where)
         try:
             self.storage.save_failure(running.id, running.text, failure, metadata)
         except OSError as unsaved:  # a full disk: the runner hears of both
-            failure = Failure(
-                failure.type, f"{failure.message} (and it could not be recorded: {unsaved})", failure.traceback
-            )
+            failure = failure._replace(message=f"{failure.message} (and it could not be recorded: {unsaved})")
         return Report(running.text, label, "failed", failure, portable(error), tuple(running.parts))
 
 
@@ -137,14 +126,6 @@ def _interrupted_twice(error: BaseException | None) -> bool:
         interruptions += isinstance(error, KeyboardInterrupt)
         error = error.__context__
     return interruptions > 1
-
-
-def users_part(frames: TracebackType | None) -> TracebackType | None:
-    """Return a traceback without the frames of smallab that led to the experiment's own code."""
-    inner = frames
-    while inner and inner.tb_frame.f_code.co_filename.startswith(_PACKAGE):
-        inner = inner.tb_next
-    return inner or frames
 
 
 def name_of(experiment: Experiment, text: str) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Literal, NamedTuple
 
 from smallab.observation import Failure, SpecificationFailed
 from smallab.pickling import dumps, loads
+
+_PACKAGE = __file__.removesuffix(os.path.join("runner", "report.py"))
 
 
 class Report(NamedTuple):
@@ -47,6 +50,15 @@ class Report(NamedTuple):
             error.code = error.args[0]  # where Dask is imported, pickle forgets it
         error.add_note(f"In the worker:\n{failure.traceback}")
         return error
+
+
+def failure_of(error: BaseException, where: str = "") -> Failure:
+    """Describe what was raised, from the experiment's own code on; where is its traceback, if not the error's own."""
+    inner = frames = error.__traceback__
+    while inner and inner.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        inner = inner.tb_next
+    failure = Failure.of(error.with_traceback(inner or frames))
+    return failure._replace(traceback=where or failure.traceback)
 
 
 def portable(error: BaseException) -> bytes | None:

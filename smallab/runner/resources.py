@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -15,6 +17,8 @@ from smallab.journal import _gone as gone
 from smallab.journal import _touched as touched
 from smallab.specification import canonical, digest
 from smallab.storage import Storage
+
+_log = logging.getLogger("smallab")
 
 
 @contextmanager
@@ -39,10 +43,15 @@ def held(storage: Storage, resources: Sequence[Any], rather: Sequence[Any] = ())
     mine = mark()
     order = sorted(resources, key=lambda resource: resource not in rather)
     locks = {_lock(storage, resource): resource for resource in order}
+    say_at = time.monotonic() + HEARTBEAT_SECONDS
     while not (lock := next((lock for lock in locks if _take(lock, mine)), None)):
         if not os.path.isdir(storage.journal):
             raise FileNotFoundError(f"{storage.journal} vanished while the batch ran")
         free(storage, resources)
+        if time.monotonic() > say_at:
+            say_at = math.inf
+            holders = [owner.rpartition(".")[0] for lock in locks for owner in entries(lock)]
+            _log.warning("%s: waiting for one of %s; they are held by (host.pid) %s", storage.folder, [*resources], ", ".join(holders))
         time.sleep(0.02)
     try:
         with touched(f"{lock}/{mine}"):

@@ -5,21 +5,20 @@ from __future__ import annotations
 import copy
 import logging
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from smallab.callbacks import CallbackManager, emit
 from smallab.experiment_types.experiment import Experiment
-from smallab.files import iso, replace
+from smallab.files import replace
 from smallab.formats import format_named
 from smallab.journal import Journal
 from smallab.plugins import plugins
 from smallab.runner.batch_result import BatchResult
 from smallab.runner.execute import Execution
 from smallab.runner.report import Report
-from smallab.runner.selection import Rerun, select
+from smallab.runner.selection import Rerun, check_rerun, select
 from smallab.specification import Specification, SpecificationError, canonical, digest, parse
 from smallab.storage import Storage, check_name, root_folder
 
@@ -129,13 +128,10 @@ class ExperimentRunner:
             Ctrl-C: what finished is saved, the rest runs the next time. A second one does not wait for threads.
         """
         from smallab.runner.processes import packed  # here, as these take time to import
+        from smallab.runner.recording import recorded
         from smallab.runner.schedule import Schedule, check_options
 
-        if not continue_from_last_run and rerun != "pending":
-            raise ValueError(
-                f"continue_from_last_run=False runs all again, and rerun={rerun!r} does not: say one of them"
-            )
-        rerun = rerun if continue_from_last_run else "all"
+        rerun = check_rerun(rerun, continue_from_last_run)
         limits = check_options(num_parallel, retries, timeout, resources)
         texts, experiment = _texts(specifications), _copied(experiment)
         storage = Storage(root_folder(self._folder), name, format=format_named(experiment.format))
@@ -148,7 +144,7 @@ class ExperimentRunner:
         if pending:
             execution, schedule = Execution(storage, experiment, limits), Schedule(num_parallel, backend, limits)
             experiment_file = packed(execution) if schedule.processes else b""
-            with journal.living(execution.running), execution, _recorded(execution, result, len(pending)):
+            with journal.living(execution.running), execution, recorded(storage, experiment, result, len(pending)):
                 if experiment_file:
                     replace(execution.path, experiment_file)
                 if forgotten := [text for text in pending if text in completed]:
@@ -257,20 +253,6 @@ class ExperimentRunner:
             vars(self._functions)[hook] = function
         else:
             raise TypeError(f"{hook} takes a function, or None to take it off, not {function!r}")
-
-
-@contextmanager
-def _recorded(execution: Execution, result: BatchResult, pending: int) -> Iterator[None]:
-    """Write the run's record when it starts, and again with what came of it when it ends."""
-    from smallab.environment import run_record
-
-    record = run_record(execution.experiment) | {"pending": pending}
-    execution.storage.write_run(record | result.counts)
-    try:
-        yield
-    finally:
-        with suppress(OSError):  # a full disk: the results have been reported, and the lists are next
-            execution.storage.write_run(record | {"ended": iso(time.time())} | result.counts)
 
 
 def _texts(specifications: Iterable[Specification]) -> dict[str, None]:

@@ -15,6 +15,15 @@ Texts = dict[str, None]  # canonical JSON, in order
 _log = logging.getLogger("smallab")
 
 
+def check_rerun(rerun: Rerun, continue_from_last_run: bool) -> Rerun:
+    """Return which specifications run; ValueError where the two options of ``run`` make no sense together."""
+    if rerun not in get_args(Rerun):
+        raise ValueError(f"rerun is {rerun!r}; it is one of {', '.join(get_args(Rerun))}")
+    if not continue_from_last_run and rerun not in {"pending", "all"}:
+        raise ValueError(f"continue_from_last_run=False runs all again, and rerun={rerun!r} does not: say one of them")
+    return rerun if continue_from_last_run else "all"
+
+
 def select(
     rerun: Rerun, texts: Texts, completed: Texts, failed: Texts, storage: Storage, experiment: Experiment
 ) -> Texts:
@@ -28,12 +37,11 @@ def select(
         return {text: None for text in texts if text in failed}
     if rerun == "changed":
         return dict.fromkeys(made_by_other_code(done, storage, experiment))
-    if rerun not in get_args(Rerun):
-        raise ValueError(f"rerun is {rerun!r}; it is one of {', '.join(get_args(Rerun))}")
     pending = {text: None for text in texts if text not in completed}
     missing = [text for text in done if not storage.found(digest(text))]
     if missing and rerun == "missing":
-        return {text: None for text in texts if text in pending or text in set(missing)}
+        wanted = pending | dict.fromkeys(missing)
+        return {text: None for text in texts if text in wanted}
     if missing:
         _log.warning(
             '%s: %d of %d specifications listed in completed.json have no result and are skipped; rerun="missing" '
