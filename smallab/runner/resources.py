@@ -50,8 +50,8 @@ def held(storage: Storage, resources: Sequence[Any], rather: Sequence[Any] = ())
         free(storage, resources)
         if time.monotonic() > say_at:
             say_at = math.inf
-            holders = [owner.rpartition(".")[0] for lock in locks for owner in entries(lock)]
-            _log.warning("%s: waiting for one of %s; they are held by (host.pid) %s", storage.folder, [*resources], ", ".join(holders))
+            holders = ", ".join(owner.rpartition(".")[0] for lock in locks for owner in entries(lock))
+            _log.warning("%s: waiting for one of %s, held by (host.pid) %s", storage.folder, list(resources), holders)
         time.sleep(0.02)
     try:
         with touched(f"{lock}/{mine}"):
