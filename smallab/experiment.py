@@ -7,6 +7,7 @@ import copyreg
 import functools
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, cast, overload
 
@@ -37,6 +38,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _Passed = tuple[Sequence[Any], Mapping[str, Any]]  # arguments, by position and by name
+_travelling = threading.local()
 _ONLY_HERE = {"_calls", "_parameters", "_running", "_signature"}  # what does not travel to another process
 
 
@@ -332,9 +334,17 @@ class FunctionExperiment(Experiment, Generic[P, R]):
         return copy.copy(self)  # a run changes nothing of it
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Travel by name where another process can import it, else with the function (which cloudpickle can do)."""
+        """Travel by name where another process can import it, else with the function, as cloudpickle takes it."""
         if _can_be_imported(self):
             return _imported, (self.__module__, self.__qualname__), {"root": self.root}
+        if not getattr(_travelling, "inside", False):  # whoever pickles it (multiprocessing) may not take functions
+            from smallab.pickling import dumps, loads
+
+            _travelling.inside = True
+            try:
+                return loads, (dumps(self),)
+            finally:
+                _travelling.inside = False
         state = {name: value for name, value in vars(self).items() if name not in _ONLY_HERE}
         return copyreg.__newobj__, (type(self),), state | {"_calls": {}, "_parameters": None}  # type: ignore[attr-defined]
 
