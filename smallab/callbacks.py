@@ -52,6 +52,17 @@ class CallbackManager:
 _NO_OPS = [method for name, method in vars(CallbackManager).items() if name.startswith("on_")]
 
 
+def checked_callbacks(callbacks: Iterable[CallbackManager]) -> list[CallbackManager]:
+    """Return callbacks as a list; TypeError where that is not what they are."""
+    if isinstance(callbacks, CallbackManager) or not isinstance(callbacks, Iterable):
+        raise TypeError(f"callbacks are a list: [{callbacks!r}]")
+    checked = list(callbacks)
+    for callback in checked:
+        if not isinstance(callback, CallbackManager):
+            raise TypeError(f"{callback!r} is not an object of a subclass of CallbackManager")
+    return checked
+
+
 def emit(callbacks: Iterable[CallbackManager], hook: str, arguments: Callable[[], tuple[object, ...]]) -> None:
     """Call one hook of every callback that has it, each with arguments of its own; log what they raise."""
     for callback in callbacks:

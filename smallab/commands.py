@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
@@ -103,6 +104,8 @@ def _explained(function: Callable[..., int]) -> Callable[..., int]:
     def explained(**values: Any) -> int:
         try:
             return function(**values)
+        except BrokenPipeError:  # `| head` has seen enough
+            raise
         except (_WrongError, SpecificationError, ImportError, OSError) as error:  # a bug is something else
             raise click.UsageError(str(error), click.get_current_context()) from error
 
@@ -676,9 +679,7 @@ def _experiment(place: str) -> tuple[Experiment, str]:
         )
     module = _imported(path)
     if not hasattr(module, attribute):
-        raise _WrongError(
-            f"{path} has no {attribute!r}; its experiments: {', '.join(_experiments_in(module)) or 'none'}"
-        )
+        raise _WrongError(f"{path} has no {attribute!r}; its experiments: {_experiments_in(module)}")
     found = getattr(module, attribute)
     if isinstance(found, type) and issubclass(found, Experiment):
         try:
@@ -702,20 +703,35 @@ def _imported(path: str) -> Any:
     folder, name = os.path.split(os.path.abspath(path.removesuffix(".py"))) if is_file else (os.getcwd(), path)
     sys.path.insert(0, folder)
     try:
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             raise _WrongError(
                 f"there is no module {name!r}, in {folder} or installed; a file is written with .py"
             ) from None
-        raise
+        raise _broken(path, error) from error
+    except Exception as error:  # whatever the user's own module raises
+        raise _broken(path, error) from error
+    if is_file and not os.path.samefile(getattr(module, "__file__", None) or sys.executable, path):
+        raise _WrongError(f"{path} is hidden by another module of that name, {module!r}: rename it")
+    return module
 
 
-def _experiments_in(module: Any) -> list[str]:
+def _broken(path: str, error: Exception) -> _WrongError:
+    """Say what a module raised when it was imported, from its own code on."""
+    frames, file = error.__traceback__, os.path.abspath(path)
+    while frames and frames.tb_next and os.path.abspath(frames.tb_frame.f_code.co_filename) != file:
+        frames = frames.tb_next
+    shown = "".join(traceback.format_exception(error.with_traceback(frames))).rstrip()
+    return _WrongError(f"{path} cannot be imported:\n{shown}")
+
+
+def _experiments_in(module: Any) -> str:
     found = {name: thing for name, thing in vars(module).items() if not name.startswith("_")}
-    return [
+    names = [
         name
         for name, thing in found.items()
         if isinstance(thing, Experiment)
         or (isinstance(thing, type) and issubclass(thing, Experiment) and thing is not Experiment)
     ]
+    return ", ".join(names) or "none"

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, cast, overload
 
-from smallab.callbacks import CallbackManager, emit
+from smallab.callbacks import CallbackManager, checked_callbacks, emit
 from smallab.experiment_types.experiment import Experiment
 from smallab.files import new_id
 from smallab.formats import Format, format_named
@@ -81,7 +81,7 @@ class FunctionExperiment(Experiment, Generic[P, R]):
         self.__wrapped__ = function
         self.name = _checked(name or str(getattr(function, "__name__", "")))
         self.root, self.format, self.cache = root, format_named(format), cache
-        self.callbacks = list(callbacks)
+        self.callbacks = checked_callbacks(callbacks)
         self.code = source(function)  # now: its file may be edited before the first call
         self._calls: dict[str, Calls] = {}
         self._parameters: tuple[int, dict[str, Parameter]] | None = None
@@ -208,6 +208,8 @@ class FunctionExperiment(Experiment, Generic[P, R]):
         """
         from pathlib import Path
 
+        if not isinstance(id, str):
+            raise TypeError(f"artefacts takes an observation's id, a str (observation.id), not {id!r}")
         folder = Path(self._folder().folder_of(check_name(id)))
         if not folder.is_dir():
             raise LookupError(f"{self.name} has no observation {id!r}: there is no folder {folder}")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import re
 import threading
@@ -67,9 +68,9 @@ def _sweep(folder: str, now: float) -> None:
 
 def _events(path: str) -> Iterator[dict[str, Any]]:
     """Yield a journal's events; a line that a kill or a full disk cut short is passed over."""
-    with suppress(FileNotFoundError), open(path, encoding="utf-8", errors="replace") as file:
+    with suppress(FileNotFoundError, IsADirectoryError), open(path, encoding="utf-8", errors="replace") as file:
         for line in file:
-            with suppress(ValueError):
+            with suppress(ValueError, RecursionError):
                 event = json.loads(line)
                 if isinstance(event, dict) and "event" in event:
                     yield event
@@ -295,7 +296,11 @@ class Journal:
         first: so a runner that was stopped, lost the lock, and goes on hours later cannot put back an older list.
         """
         lock, mine = f"{self._folder}/lock", mark()
+        say_at = time.monotonic() + 2 * HEARTBEAT_SECONDS
         while not self._take(lock, mine):
+            if time.monotonic() > say_at:
+                say_at = math.inf
+                _log.warning("%s is held by another run: waiting for it. If there is none, delete it", lock)
             self._break(lock)
             time.sleep(0.02)
         try:

@@ -44,10 +44,13 @@ def read_list(path: str) -> dict[str, None]:
 
 def _are_canonical(texts: list[str]) -> bool:
     """Tell whether all texts are canonical JSON, in one pass."""
-    joined = f"[{','.join(texts)}]"
+    if not texts:
+        return True
+    joined = f"[[{'],['.join(texts)}]]"  # each in a list of its own: two on a line, or one on two, are not regular
     try:
-        return encode(json.loads(joined)) == joined
-    except (ValueError, RecursionError):
+        found = json.loads(joined)
+        return all(len(it) == 1 and type(it[0]) is dict for it in found) and encode(found) == joined
+    except (TypeError, ValueError, RecursionError):
         return False
 
 
@@ -71,7 +74,7 @@ def from_tree(storage: Storage, which: Which) -> dict[str, None]:
     """Rebuild a list from the folders: failed where there is a failure.json, completed if the result is whole."""
     texts: dict[str, None] = {}
     for id in entries(storage.folder):
-        with suppress(OSError, ValueError):  # not a folder of ours, or not whole: it runs again
+        with suppress(OSError, ValueError, RecursionError):  # not a folder of ours, or not whole: it runs again
             with open(f"{storage.folder_of(id)}/specification.json", encoding="utf-8") as file:
                 text = canonical(json.load(file))
             failed = os.path.exists(f"{storage.folder_of(id)}/failure.json")

@@ -33,7 +33,7 @@ class Metadata(UserDict[str, Any]):
         try:
             with open(self.path, encoding="utf-8") as file:
                 found = dict(json.load(file))
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             _log.warning("%s cannot be read: %s", self.path, error)
             return {}
         with suppress(OSError, ValueError, LookupError, TypeError):  # an older version's, or its run's record is gone

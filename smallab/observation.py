@@ -50,7 +50,9 @@ class Failure(NamedTuple):
         name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
         try:
             return cls(name, "".join([str(exception)]), "".join(traceback.format_exception(exception)))
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # its own __str__; that it was raised must not be hidden
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # its own __str__; that it was raised must not be hidden
             frames = traceback.format_tb(exception.__traceback__)
             return cls(name, f"<its message cannot be had: {error!r}>", "".join(frames))
 

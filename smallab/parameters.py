@@ -543,7 +543,10 @@ def unknown(name: str, parameters: Mapping[str, Parameter]) -> str:
     """Return what there is to say of a parameter that does not exist."""
     if not parameters:
         return "there is no such parameter; there are none (@parameter declares one)"
-    return f"there is no such parameter{_closest(name, parameters)}; there are {', '.join(parameters)}"
+    shown = [key for key, item in parameters.items() if not item.hidden]
+    return (
+        f"there is no such parameter{_closest(name, [*shown, 'random_seed', *SETTINGS])}; there are {', '.join(shown)}"
+    )
 
 
 def _closest(name: str, names: Iterable[str]) -> str:

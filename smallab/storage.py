@@ -26,7 +26,8 @@ Which = Literal["completed", "failed"]
 
 _log = logging.getLogger("smallab")
 _ILLEGAL = re.compile(
-    r'[<>:"/\\|?*\x00-\x1f\ud800-\udfff]|^\s|[. ]$|^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)', re.IGNORECASE
+    r'[<>:"/\\|?*\x00-\x1f\ud800-\udfff]|^\s|[. ]$|^(con|prn|aux|nul|con(in|out)\$|com[0-9¹²³]|lpt[0-9¹²³]) *(\.|$)',
+    re.IGNORECASE,
 )
 
 
@@ -45,7 +46,7 @@ def check_name(name: str) -> str:
 
 def root_folder(folder: str | os.PathLike[str] | None) -> str:
     """Return where the batches are, absolute: the argument, else SMALLAB_ROOT, else ``experiment_runs``."""
-    return os.path.abspath(folder or os.environ.get("SMALLAB_ROOT") or "experiment_runs")
+    return os.path.abspath(os.path.expanduser(folder or os.environ.get("SMALLAB_ROOT") or "experiment_runs"))
 
 
 def _check_identity(saved: Specification, text: str) -> None:
@@ -149,7 +150,8 @@ class Storage:
             os.mkdir(folder)
         except FileExistsError:
             # There may be no failure before this one, or no whole file of it.
-            with suppress(OSError, ValueError, LookupError, TypeError), open(f"{folder}/failure.json", "rb") as file:
+            broken = (OSError, ArithmeticError, ValueError, LookupError, TypeError, RecursionError)
+            with suppress(*broken), open(f"{folder}/failure.json", "rb") as file:
                 return int(json.load(file)["attempt"]) + 1
             return 1
         return 0
@@ -167,7 +169,9 @@ class Storage:
                 record = format.load(path)
             _check_identity(record["specification"], text)
             return Observation(id, record["specification"], record["result"], None, metadata)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever unpickling raises: it must not hide the others
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # whatever unpickling raises: it must not hide the others
             failure = Failure.of(error)
             failure = failure._replace(message=f"{path} cannot be read: {failure.message}")
             return Observation(id, parse(text), None, failure, metadata)

@@ -134,6 +134,8 @@ def name_of(experiment: Experiment, text: str) -> str:
         return text
     try:
         return str(experiment.get_name(parse(text)))
-    except (Exception, SystemExit):  # noqa: BLE001  # a label must not cost a result
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001  # a label must not cost a result
         _log.exception("get_name of %r raised", experiment)
         return text

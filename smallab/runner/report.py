@@ -44,7 +44,9 @@ class Report(NamedTuple):
             return SpecificationFailed(failure)
         try:
             error: BaseException = loads(self.exception)
-        except (Exception, SystemExit):  # noqa: BLE001  # its class is known there, but not here, or does not load
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001  # its class is known there, but not here, or does not load
             return SpecificationFailed(failure)
         if isinstance(error, SystemExit) and error.code is None and len(error.args) == 1:
             error.code = error.args[0]  # where Dask is imported, pickle forgets it
@@ -66,5 +68,7 @@ def portable(error: BaseException) -> bytes | None:
     try:
         data = dumps(error.with_traceback(None))  # with its class, where that is of __main__
         return data if type(loads(data)) is type(error) else None
-    except (Exception, SystemExit):  # noqa: BLE001  # whatever pickling raises: `Failure` holds what is to be known
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001  # whatever pickling raises: `Failure` holds what is to be known
         return None

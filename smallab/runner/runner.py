@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from smallab.callbacks import CallbackManager, emit
+from smallab.callbacks import CallbackManager, checked_callbacks, emit
 from smallab.experiment_types.experiment import Experiment
 from smallab.files import replace
 from smallab.formats import format_named
@@ -198,13 +198,7 @@ class ExperimentRunner:
 
     def attach_callbacks(self, callbacks: Iterable[CallbackManager]) -> None:
         """Replace the list of hooks; an empty list takes all off."""
-        if isinstance(callbacks, CallbackManager):
-            raise TypeError(f"attach_callbacks takes a list: [{callbacks!r}]")
-        attached = list(callbacks)
-        for callback in attached:
-            if not isinstance(callback, CallbackManager):
-                raise TypeError(f"{callback!r} is not an object of a subclass of CallbackManager")
-        self._callbacks = attached
+        self._callbacks = checked_callbacks(callbacks)
 
     def on_specification_complete(self, function: Callable[[Specification, Any], object] | None) -> None:
         """Call ``function(specification, result)`` whenever a result was saved; None takes it off."""
