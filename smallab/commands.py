@@ -719,8 +719,8 @@ def _imported(path: str) -> Any:
 
 def _broken(path: str, error: Exception) -> _WrongError:
     """Say what a module raised when it was imported, from its own code on."""
-    frames, file = error.__traceback__, os.path.abspath(path)
-    while frames and frames.tb_next and os.path.abspath(frames.tb_frame.f_code.co_filename) != file:
+    frames = error.__traceback__
+    while frames and frames.tb_frame.f_globals.get("__name__", "").partition(".")[0] in {"smallab", "importlib"}:
         frames = frames.tb_next
     shown = "".join(traceback.format_exception(error.with_traceback(frames))).rstrip()
     return _WrongError(f"{path} cannot be imported:\n{shown}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import linecache
 import logging
@@ -120,8 +121,19 @@ def source(thing: object) -> str | None:
         return cast("str | None", thing.code)
     try:
         return inspect.getsource(code)
-    except (OSError, TypeError):  # a class of __main__ has no file in a notebook; its methods know their cell
-        return "".join(linecache.getlines(_file(code))) or None
+    except (OSError, TypeError):  # a class of __main__, in a notebook or in a worker: its methods know their file
+        file = _file(code)
+        lines = linecache.getlines(file)
+        return "".join(_class_in(lines, code.__name__) if os.path.isfile(file) else lines) or None
+
+
+def _class_in(lines: list[str], name: str) -> list[str]:
+    """Return the lines of a class, as `inspect` does where it has the class's module."""
+    for node in ast.walk(ast.parse("".join(lines))):
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            return inspect.getblock(lines[first - 1 :])
+    return lines
 
 
 def _file(code: object) -> str:

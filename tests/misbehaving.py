@@ -120,6 +120,27 @@ class BreaksWhenLoaded(Exception):
         return sys.exit, (5,)
 
 
+class Panic(BaseException):
+    """As of a library written in Rust: no Exception."""
+
+
+class PanicsWhenShown(Exception):
+    """Cannot be shown, nor pickled, and says so with what is no Exception."""
+
+    def __str__(self):
+        raise Panic("shown")
+
+    def __reduce__(self):
+        raise Panic("pickled")
+
+
+class PanicsWhenLoaded(Exception):
+    """Pickles, and raises what is no Exception when it is loaded."""
+
+    def __reduce__(self):
+        return _raise, (Panic("loaded"),)
+
+
 class Words(str):
     """A str that cannot be pickled."""
 
@@ -163,6 +184,8 @@ RAISES = {
     "one that cannot be pickled": (lambda: _raise(HoldsALock()), "misbehaving.HoldsALock"),
     "one that cannot be shown": (lambda: _raise(Mute()), "misbehaving.Mute"),
     "one that breaks when loaded": (lambda: _raise(BreaksWhenLoaded()), "misbehaving.BreaksWhenLoaded"),
+    "one that panics when shown": (lambda: _raise(PanicsWhenShown()), "misbehaving.PanicsWhenShown"),
+    "one that panics when loaded": (lambda: _raise(PanicsWhenLoaded()), "misbehaving.PanicsWhenLoaded"),
     "one whose message is no plain str": (lambda: _raise(SpeaksInWords()), "misbehaving.SpeaksInWords"),
     "one with a lone surrogate": (lambda: _raise(ValueError("\ud800")), "ValueError"),
     "sys.exit": (lambda: sys.exit(3), "SystemExit"),
@@ -248,10 +271,10 @@ class ReturnsWhatCannotBeSaved(Experiment):
 
 
 class ReturnsWhatWillNotLoad(Experiment):
-    """Returns something that is saved and never read again, where x is 1 (an error) or 2 (the loader's end)."""
+    """Returns something that is saved and never read again, where x is 1 (an error), 2 (the loader's end) or 4."""
 
     def main(self, specification):
-        return {1: WillNotLoad(), 2: ExitsWhenLoaded()}.get(specification["x"], "fine")
+        return {1: WillNotLoad(), 2: ExitsWhenLoaded(), 4: PanicsWhenLoaded()}.get(specification["x"], "fine")
 
 
 # What is done to what it was lent.

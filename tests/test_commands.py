@@ -182,9 +182,34 @@ def test_a_wrong_command_line_is_told_with_the_usage(run, batches_in_tmp_path, a
     assert not batches_in_tmp_path.exists()
 
 
-def test_a_module_that_itself_cannot_be_imported_says_so(run, folder):
-    (folder / "broken.py").write_text("import nothing_of_that_name", encoding="utf-8")
-    assert "No module named 'nothing_of_that_name'" in run("run", "broken.py:Walk", "grid.json", expected=2)
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("import nothing_of_that_name", "No module named 'nothing_of_that_name'"),
+        ("\nopen('data.csv')", 'broken.py", line 2, in <module>'),
+        ("x = = 1", "SyntaxError"),
+    ],
+)
+def test_a_module_that_itself_cannot_be_imported_says_so(run, folder, code, message):
+    (folder / "broken.py").write_text(code, encoding="utf-8")
+    error = run("run", "broken.py:Walk", "grid.json", expected=2)
+    assert "broken.py cannot be imported:\n" in error
+    assert message in error
+    assert "importlib" not in error
+
+
+def test_a_file_that_is_named_as_another_module_says_so(run, folder):
+    (folder / "time.py").write_text("", encoding="utf-8")
+    assert "time.py is hidden by another module" in run("run", "time.py:Walk", "grid.json", expected=2)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="it is a POSIX shell's pipe")
+def test_a_reader_that_has_seen_enough_is_no_mistake(walks, run, folder):
+    with subprocess.Popen(
+        [sys.executable, "-m", "smallab.commands", "status"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
 
 
 # status
@@ -297,7 +322,9 @@ def test_ctrl_c_exits_with_130_and_keeps_what_finished(waiting, run, folder):
     waiting.communicate(timeout=BOUND)
     assert waiting.returncode == 130
     # What ran may finish; one more may have begun before the signal was handled.
-    assert json.loads(run("status", "--json"))[0]["done"] in {3, 4}
+    (told,) = json.loads(run("status", "--json"))
+    assert told["done"] in {3, 4}
+    assert told["done"] + told["pending"] == 5
 
 
 def test_status_reads_no_folder_of_a_specification(walks, batches_in_tmp_path):

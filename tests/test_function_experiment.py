@@ -4,6 +4,7 @@ import copy
 import enum
 import inspect
 import json
+import multiprocessing
 import os
 import pickle
 import random
@@ -622,8 +623,6 @@ print(square.observations()[0].metadata["code"])"""
 
 class TestInANewProcess:
     def test_it_is_recorded(self):
-        import multiprocessing
-
         process = square.run_in_new_process({"x": 3})
         assert isinstance(process, multiprocessing.Process)
         process.join(60)
@@ -659,6 +658,24 @@ class TestInANewProcess:
             """,
         )
         assert printed == f"{[[x, str(tmp_path), True] for x in range(2)]}\n"
+
+    @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+    def test_a_pool_of_multiprocessing_takes_a_scripts_own(self, tmp_path, method):
+        printed = script(
+            tmp_path,
+            f"""
+            import multiprocessing
+            from smallab import experiment
+            @experiment
+            def fib(n):
+                return n if n < 2 else fib(n - 1) + fib(n - 2)
+            if __name__ == "__main__":
+                with multiprocessing.get_context({method!r}).Pool(2) as pool:
+                    print(pool.map(fib, range(5)))
+                print(len(fib.observations()))
+            """,
+        )
+        assert printed == "[0, 1, 1, 2, 3]\n19\n"
 
     def test_closures_and_lambdas_and_a_relative_root(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)

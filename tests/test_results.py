@@ -410,11 +410,11 @@ def test_the_same_object_twice_is_still_one():
 @pytest.mark.parametrize("options", WAYS.values(), ids=WAYS)
 def test_a_result_that_does_not_load_names_its_file_and_hides_no_other(options):
     ExperimentRunner().run(
-        "broken", [{"x": x} for x in range(4)], ReturnsWhatWillNotLoad(), show_progress=False, **options
+        "broken", [{"x": x} for x in range(5)], ReturnsWhatWillNotLoad(), show_progress=False, **options
     )
     found = {each.specification["x"]: each for each in load_results("broken")}
     assert [found[x].result for x in (0, 3)] == ["fine", "fine"]
-    for x in (1, 2):
+    for x in (1, 2, 4):
         assert found[x].failure is not None
         assert found[x].result is None
         assert found[x].id in found[x].failure.message

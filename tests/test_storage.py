@@ -252,6 +252,10 @@ def test_without_completed_json_nothing_is_completed():
     assert run(specifications(1, 2)).completed == specifications(1, 2)
 
 
+def _canonical(item):
+    return json.dumps(item, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
 EDITED = {
     "one line": json.dumps,
     "pretty-printed": lambda items: json.dumps(items, indent=2),
@@ -261,6 +265,8 @@ EDITED = {
     "in our own layout, with spaces": lambda items: "[\n" + ",\n".join(map(json.dumps, items)) + "\n]\n",
     "with empty lines": lambda items: "[\n\n" + ",\n\n".join(map(json.dumps, items)) + "\n\n]\n\n",
     "without a last line break": lambda items: "[\n" + ",\n".join(map(json.dumps, items)) + "\n]",
+    "two on a line": lambda items: "[\n" + ",".join(map(_canonical, items)) + "\n]\n",
+    "one on two lines": lambda items: "[\n" + ",\n".join(map(_canonical, items)).replace(',"x', ',\n"x') + "\n]\n",
     "keys in another order": lambda items: json.dumps([dict(reversed(item.items())) for item in items]),
     "each twice": lambda items: json.dumps(items * 2),
     "in ASCII": lambda items: json.dumps(items, ensure_ascii=True),
@@ -298,6 +304,7 @@ UNREADABLE = {
     "a dict": b'{"x": 1}',
     "null": b"null",
     "a list of other things": b"[1, 2]",
+    "a list of other things, in our own layout": b"[\n1,\n2\n]\n",
     "not a number": b'[{"x": NaN}]',
     "two lists, one after the other": b'[\n{"x":1}\n]\n[\n{"x":2}\n]\n',
     "not UTF-8": b'[\n{"x":"\xff"}\n]\n',
