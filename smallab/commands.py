@@ -524,7 +524,11 @@ def _forget(
     batch = inspect(_storage(name, folder))
     chosen = _chosen(batch, ids, conditions, failed_only)
     if not chosen:
-        _say(f"{name}: nothing to forget")
+        keys = ", ".join(dict.fromkeys(key for text in (*batch.completed, *batch.failed) for key in parse(text)))
+        _say(
+            f"{name}: nothing to forget"
+            + (f": none has {' and '.join(conditions)}; there are {keys}" * bool(conditions))
+        )
         return 0
     if everything and not yes and sys.stdin.isatty() and not _agreed(f"Run all {len(chosen)} of {name} again?"):
         _say("nothing was forgotten")

@@ -73,10 +73,16 @@ class FunctionExperiment(Experiment, Generic[P, R]):
         cache: bool = False,
         callbacks: Iterable[CallbackManager] = (),
     ) -> None:
+        import inspect
+
         from smallab.environment import source
 
         if not callable(function) or isinstance(function, type):
             raise TypeError(f"@experiment stands above a function, not {function!r}; a class subclasses Experiment")
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(f"{function!r} is async; make it a function that calls asyncio.run")
+        if inspect.isgeneratorfunction(function):
+            raise TypeError(f"{function!r} yields; make it a function that returns, such as a list")
         functools.update_wrapper(self, function)
         self.__wrapped__ = function
         self.name = _checked(name or str(getattr(function, "__name__", "")))

@@ -534,6 +534,8 @@ def test_forgetting_what_failed(walks):
     walks("forget", "walks", "--failed")
     walks("status", "walks")
     assert walks("forget", "walks", "--failed") == "walks: nothing to forget\n"
+    said = walks("forget", "walks", "--where", "sed=1")
+    assert said == "walks: nothing to forget: none has sed=1; there are seed, steps\n"
 
 
 def test_forget_nothing_in_particular_is_refused(walks):

@@ -756,6 +756,22 @@ class TestTheDecorator:
         with pytest.raises(TypeError, match="@experiment stands above a function"):
             experiment(thing)
 
+    def test_refuses_what_does_not_return(self):
+        async def later(x):
+            return x
+
+        def several(x):
+            yield x
+
+        with pytest.raises(TypeError, match=r"later.* is async; make it a function that calls asyncio.run"):
+            experiment(later)
+        with pytest.raises(TypeError, match=r"several.* yields; make it a function that returns"):
+            experiment(several)
+
+    def test_callbacks_are_checked(self):
+        with pytest.raises(TypeError, match="is not an object of a subclass of CallbackManager"):
+            experiment(name="one", callbacks=[Hears])(lambda: 1)
+
     def test_names_must_be_folders(self):
         with pytest.raises(ValueError, match="'<lambda>' cannot name a batch") as raised:
             experiment(lambda x: x)
