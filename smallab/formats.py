@@ -11,6 +11,8 @@ from contextlib import suppress
 from functools import cache
 from typing import Any, Protocol
 
+from smallab.pickling import cloudpickle, dumps, load
+
 _log = logging.getLogger("smallab")
 _one_at_a_time = threading.Lock()  # the warnings' filters are the whole process's
 
@@ -21,8 +23,6 @@ def _by_value() -> None:
     import sys
 
     if "__mp_main__" in sys.modules:
-        from smallab.pickling import cloudpickle
-
         cloudpickle().register_pickle_by_value(sys.modules["__mp_main__"])
 
 
@@ -79,8 +79,6 @@ class Pickle:
             data = pickle.dumps(record, pickle.HIGHEST_PROTOCOL)
             if b"__main__" not in data and b"__mp_main__" not in data:
                 return data
-        from smallab.pickling import dumps
-
         with suppress(Exception):
             _by_value()
             return dumps(record)
@@ -94,8 +92,6 @@ class Pickle:
 
     def load(self, path: str) -> dict[str, Any]:
         """Load a record that `dump` made."""
-        from smallab.pickling import load
-
         with open(path, "rb") as file:
             try:
                 record: dict[str, Any] = load(file)

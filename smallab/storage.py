@@ -20,7 +20,7 @@ from smallab.files import HOST, append, entries, iso, mark, new_id, put, replace
 from smallab.formats import PICKLE, Format, formats
 from smallab.metadata import Metadata
 from smallab.observation import Failure, Observation
-from smallab.specification import Specification, SpecificationError, canonical, digest, parse
+from smallab.specification import Specification, SpecificationError, digest, encode, parse
 
 Which = Literal["completed", "failed"]
 
@@ -50,7 +50,7 @@ def root_folder(folder: str | os.PathLike[str] | None) -> str:
 
 
 def _check_identity(saved: Specification, text: str) -> None:
-    if canonical(saved) != text:
+    if encode(saved) != text:
         raise SpecificationError(f"it holds {saved}, but is in the folder of {parse(text)}")
 
 
