@@ -144,7 +144,7 @@ class ExperimentRunner:
         if pending:
             execution, schedule = Execution(storage, experiment, limits), Schedule(num_parallel, backend, limits)
             experiment_file = packed(execution) if schedule.processes else b""
-            with journal.living(execution.running), recorded(storage, experiment, result, pending), execution:
+            with journal.living(execution.running), recorded(execution, result, pending), execution:
                 if experiment_file:
                     replace(execution.path, experiment_file)
                 if forgotten := [text for text in pending if text in completed]:
