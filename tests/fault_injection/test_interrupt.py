@@ -66,7 +66,7 @@ result = run({str(tmp_path / "root")!r}, specifications({COUNT}), Counted({str(e
 """
     kernel, client = manager.start_new_kernel(startup_timeout=PATIENCE, kernel_name="python3")
     try:
-        message = client.execute(cell)
+        message = client.execute(cell, stop_on_error=False)  # else the kernel takes no cell for the next 100 ms
         wait_for(lambda: len(executed(executions)) > 8, "work to begin")
         kernel.interrupt_kernel()
         assert _reply(client, message)["ename"] == "KeyboardInterrupt"
