@@ -34,7 +34,8 @@ def test_ctrl_c_at_a_terminal(tmp_path, way, times):
         terminal.expect("KeyboardInterrupt")
         terminal.expect(pexpect.EOF)
     assert terminal.exitstatus != 0 or terminal.signalstatus is not None
-    assert not re.search("Process.*Traceback", terminal.before, re.DOTALL)
+    if times == 1:  # a second one can reach a worker of loky's outside its task, and loky then prints where
+        assert not re.search("Process.*Traceback", terminal.before, re.DOTALL)
     check_always(folder)
     _goes_on(tmp_path, executions, workers)
 
