@@ -524,11 +524,11 @@ def _forget(
     batch = inspect(_storage(name, folder))
     chosen = _chosen(batch, ids, conditions, failed_only)
     if not chosen:
-        keys = ", ".join(dict.fromkeys(key for text in (*batch.completed, *batch.failed) for key in parse(text)))
-        _say(
-            f"{name}: nothing to forget"
-            + (f": none has {' and '.join(conditions)}; there are {keys}" * bool(conditions))
-        )
+        why = ""
+        if conditions:
+            keys = dict.fromkeys(key for text in (*batch.completed, *batch.failed) for key in parse(text))
+            why = f": none has {' and '.join(conditions)}; there are {', '.join(keys)}"
+        _say(f"{name}: nothing to forget{why}")
         return 0
     if everything and not yes and sys.stdin.isatty() and not _agreed(f"Run all {len(chosen)} of {name} again?"):
         _say("nothing was forgotten")
