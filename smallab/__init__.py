@@ -1,24 +1,56 @@
 """smallab: run experiments in parallel, once each, and never lose a result."""
 
-from smallab.callbacks import CallbackManager
-from smallab.experiment import experiment
-from smallab.experiment_types import (
-    CheckpointedExperiment,
-    Experiment,
-    OverlappingOutputCheckpointedExperiment,
-    OverlappingOutputCheckpointedExperimentReturnValue,
-)
-from smallab.group import group
-from smallab.observation import Failure, Observation, SpecificationFailed
-from smallab.parameters import parameter
-from smallab.reading import load_result, load_results, to_dataframe
-from smallab.runner.batch_result import BatchResult
-from smallab.runner.runner import ExperimentRunner
-from smallab.running import current_dir, current_id, new_seed, time_block
-from smallab.specification import SpecificationError, specification_hash
-from smallab.specification_generator import MultiComputerGenerator, SpecificationGenerator
+from __future__ import annotations
 
-__all__ = [
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from smallab.callbacks import CallbackManager
+    from smallab.experiment_types.checkpointed_experiment import CheckpointedExperiment
+    from smallab.experiment_types.experiment import Experiment
+    from smallab.experiment_types.overlapping_output_experiment import (
+        OverlappingOutputCheckpointedExperiment,
+        OverlappingOutputCheckpointedExperimentReturnValue,
+    )
+    from smallab.functions.experiment import experiment
+    from smallab.functions.group import group
+    from smallab.functions.parameters import parameter
+    from smallab.observation import Failure, Observation, SpecificationFailed
+    from smallab.reading.results import load_result, load_results, to_dataframe
+    from smallab.runner.outcome import BatchResult
+    from smallab.runner.runner import ExperimentRunner
+    from smallab.running import current_dir, current_id, new_seed, time_block
+    from smallab.specification import SpecificationError, specification_hash
+    from smallab.specification_generator import MultiComputerGenerator, SpecificationGenerator
+
+_HOMES = {  # where each public name is defined: the module is imported when the name is first used (PEP 562)
+    "BatchResult": "runner.outcome",
+    "CallbackManager": "callbacks",
+    "CheckpointedExperiment": "experiment_types.checkpointed_experiment",
+    "Experiment": "experiment_types.experiment",
+    "ExperimentRunner": "runner.runner",
+    "Failure": "observation",
+    "MultiComputerGenerator": "specification_generator",
+    "Observation": "observation",
+    "OverlappingOutputCheckpointedExperiment": "experiment_types.overlapping_output_experiment",
+    "OverlappingOutputCheckpointedExperimentReturnValue": "experiment_types.overlapping_output_experiment",
+    "SpecificationError": "specification",
+    "SpecificationFailed": "observation",
+    "SpecificationGenerator": "specification_generator",
+    "current_dir": "running",
+    "current_id": "running",
+    "experiment": "functions.experiment",
+    "group": "functions.group",
+    "load_result": "reading.results",
+    "load_results": "reading.results",
+    "new_seed": "running",
+    "parameter": "functions.parameters",
+    "specification_hash": "specification",
+    "time_block": "running",
+    "to_dataframe": "reading.results",
+}
+
+__all__ = [  # noqa: PLE0604  # the names of _HOMES, as ruff and type checkers read them
     "BatchResult",
     "CallbackManager",
     "CheckpointedExperiment",
@@ -45,3 +77,18 @@ __all__ = [
     "to_dataframe",
 ]
 __version__ = "3.0.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Return a public name, from the module that defines it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,4 +1,4 @@
-"""Hooks: what a batch tells while it runs. They are called in the thread that called ``run``."""
+"""Hooks: who is told what a batch does while it runs. They are called in the thread that called ``run``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from smallab.plugins import plugins
 from smallab.specification import Specification
 
 _log = logging.getLogger("smallab")
@@ -49,26 +50,50 @@ class CallbackManager:
         """Called at the end of a run in which at least one specification failed, with those that did."""
 
 
-_NO_OPS = [method for name, method in vars(CallbackManager).items() if name.startswith("on_")]
+_NO_OPERATIONS = [method for name, method in vars(CallbackManager).items() if name.startswith("on_")]
 
 
-def checked_callbacks(callbacks: Iterable[CallbackManager]) -> list[CallbackManager]:
-    """Return callbacks as a list; TypeError where that is not what they are."""
-    if isinstance(callbacks, CallbackManager) or not isinstance(callbacks, Iterable):
-        raise TypeError(f"callbacks are a list: [{callbacks!r}]")
-    checked = list(callbacks)
-    for callback in checked:
-        if not isinstance(callback, CallbackManager):
-            raise TypeError(f"{callback!r} is not an object of a subclass of CallbackManager")
-    return checked
+class Hooks:
+    """Those who are told: a function for each hook, a list of callbacks, and what installed packages bring.
 
+    Parameters
+    ----------
+    callbacks
+        As for `attach`.
+    """
 
-def emit(callbacks: Iterable[CallbackManager], hook: str, arguments: Callable[[], tuple[object, ...]]) -> None:
-    """Call one hook of every callback that has it, each with arguments of its own; log what they raise."""
-    for callback in callbacks:
-        if getattr(getattr(callback, hook), "__func__", None) not in _NO_OPS:
+    def __init__(self, callbacks: Iterable[CallbackManager] = ()) -> None:
+        self._functions = CallbackManager()
+        self._attached: list[CallbackManager] = []
+        self.attach(callbacks)
+
+    def attach(self, callbacks: Iterable[CallbackManager]) -> None:
+        """Replace the list of callbacks; TypeError where that is not what they are."""
+        if isinstance(callbacks, CallbackManager) or not isinstance(callbacks, Iterable):
+            raise TypeError(f"callbacks are a list: [{callbacks!r}]")
+        attached = list(callbacks)
+        for callback in attached:
+            if not isinstance(callback, CallbackManager):
+                raise TypeError(f"{callback!r} is not an object of a subclass of CallbackManager")
+        self._attached = attached
+
+    def set_function(self, hook: str, function: Callable[..., object] | None) -> None:
+        """Have a hook call a function; None takes it off."""
+        if function is None:
+            vars(self._functions).pop(hook, None)
+        elif callable(function):
+            setattr(self._functions, hook, function)
+        else:
+            raise TypeError(f"{hook} takes a function, or None to take it off, not {function!r}")
+
+    def tell(self, hook: str, arguments: Callable[[], tuple[object, ...]]) -> None:
+        """Call one hook of all who have it, each with arguments made for it alone; log what they raise."""
+        for callback in (self._functions, *self._attached, *plugins("smallab.callbacks")):
+            method = getattr(callback, hook)
+            if getattr(method, "__func__", None) in _NO_OPERATIONS:
+                continue
             try:
-                getattr(callback, hook)(*arguments())
+                method(*arguments())
             except KeyboardInterrupt:
                 raise
             except BaseException:  # noqa: BLE001  # a broken hook must not cost a result, nor change a status

@@ -1,11 +1,13 @@
-"""The one record that travels, is saved, and is read back, and what is kept of an exception."""
+"""What came of a specification: the one record that travels and is read back, and what is kept of an exception."""
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from collections import UserDict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
 
 from smallab.specification import Specification
 
@@ -24,7 +26,8 @@ class SpecificationFailed(RuntimeError):  # noqa: N818  # what happened is its n
         return f"{self.failure.type}: {self.failure.message}\n\n{self.failure.traceback}"
 
 
-class Failure(NamedTuple):
+@dataclass(frozen=True)
+class Failure:
     """Why a specification failed, as data.
 
     Attributes
@@ -39,7 +42,7 @@ class Failure(NamedTuple):
 
     type: str
     message: str
-    traceback: str = ""
+    traceback: str = field(default="", repr=False)
 
     @classmethod
     def of(cls, exception: BaseException) -> Failure:
@@ -49,7 +52,8 @@ class Failure(NamedTuple):
         kind = type(exception)
         name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
         try:
-            return cls(name, "".join([str(exception)]), "".join(traceback.format_exception(exception)))
+            message = "".join([str(exception)])  # a plain str, also where its __str__ returns a subclass
+            return cls(name, message, "".join(traceback.format_exception(exception)))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001  # its own __str__; that it was raised must not be hidden
@@ -59,20 +63,28 @@ class Failure(NamedTuple):
     def __str__(self) -> str:
         return f"{self.type}: {self.message}"
 
-    def __repr__(self) -> str:
-        return f"Failure({self})"
+
+class Metadata(UserDict[str, Any]):
+    """What is recorded about an observation: a dict that is read when it is first looked into.
+
+    Parameters
+    ----------
+    read
+        Returns what is recorded; called once at the most.
+    """
+
+    def __init__(self, read: Callable[[], dict[str, Any]] = dict) -> None:
+        self._read = read
+
+    @cached_property
+    def data(self) -> dict[str, Any]:  # type: ignore[override]  # UserDict keeps its items here
+        """What is recorded."""
+        return self._read()
 
 
-class _Fields(NamedTuple):  # apart, because a NamedTuple's own class body must not override _asdict
-    id: str
-    specification: Specification
-    result: Any = None
-    failure: Failure | None = None
-    metadata: Mapping[str, Any] = MappingProxyType({})
-
-
-class Observation(_Fields):
-    """One specification's outcome, as it stands on disk.
+@dataclass(frozen=True)
+class Observation:
+    """One specification's outcome, as it was saved.
 
     Attributes
     ----------
@@ -85,11 +97,15 @@ class Observation(_Fields):
     failure
         Why it failed (or why the saved result cannot be read); None where it did not.
     metadata
-        Read from disk when first asked for: run_id, started and ended (ISO 8601, UTC), duration (seconds), host, …,
-        and timing, environment and code.
+        Read when first asked for: run_id, started and ended (ISO 8601, UTC), duration (seconds), host, …, and timing,
+        environment and code.
     """
 
-    __slots__ = ()
+    id: str
+    specification: Specification
+    result: Any = None
+    failure: Failure | None = None
+    metadata: Mapping[str, Any] = field(default_factory=Metadata, compare=False)
 
     @property
     def value(self) -> Any:
@@ -100,13 +116,14 @@ class Observation(_Fields):
 
     def _asdict(self) -> dict[str, Any]:
         """Return it as a dict of dicts, which is JSON if the result is."""
-        failure = self.failure and self.failure._asdict()
-        return {**super()._asdict(), "failure": failure, "metadata": dict(self.metadata)}
+        failure = asdict(self.failure) if self.failure else None
+        return {**vars(self), "failure": failure, "metadata": dict(self.metadata)}
 
     def _repr_html_(self) -> str:
-        from smallab.notebook import table
+        from smallab.plugins import opened
 
-        return table([self])
+        shown: str = opened("reading.notebook").table([self])
+        return shown
 
     def __repr__(self) -> str:
         outcome = f"✗ {self.failure}" if self.failure else f"→ {self.result!r}"

@@ -1,6 +1,6 @@
-"""What installed packages bring along: hooks and formats, found by their entry points.
+"""What is found by its name: smallab's own layers, which the core never imports, and what installed packages bring.
 
-A package names them in its pyproject.toml, and to install it is enough::
+A package names its hooks and formats in its pyproject.toml, and to install it is enough::
 
     [project.entry-points."smallab.callbacks"]
     slack = "my_package:Slack"
@@ -13,9 +13,26 @@ from __future__ import annotations
 
 import logging
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 _log = logging.getLogger("smallab")
+
+
+def opened(name: str) -> Any:
+    """Return one of smallab's own modules, imported when it is first needed.
+
+    Parameters
+    ----------
+    name
+        The module's name below ``smallab``.
+
+    Examples
+    --------
+    >>> opened("storage.folder").__name__
+    'smallab.storage.folder'
+    """
+    return import_module(f"smallab.{name}")
 
 
 @cache
@@ -29,7 +46,7 @@ def plugins(group: str) -> tuple[Any, ...]:
     group
         "smallab.callbacks": objects of subclasses of `CallbackManager`, or these subclasses. They are told of every
         batch and of every call of an experiment. "smallab.formats": formats, or their classes. "smallab.parameters":
-        objects of `smallab.parameters.Parameter`, which every function written ``def f(params)`` has then.
+        objects of `smallab.functions.parameters.Parameter`, which every function written ``def f(params)`` has then.
     """
     from importlib.metadata import entry_points
 

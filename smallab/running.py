@@ -2,129 +2,113 @@
 
 from __future__ import annotations
 
-import itertools
-import json
-import logging
-import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from smallab.files import HOST, iso
-from smallab.specification import digest, parse
-from smallab.storage import Storage
+from smallab.plugins import opened
+from smallab.storage.base import Storage, iso
 
 if TYPE_CHECKING:
+    import logging
     import random
     from pathlib import Path
 
 _current: ContextVar[Running] = ContextVar("smallab_running")
 _TIMES = frozenset({"start", "end", "duration", "total"})  # what the timing in an observation's metadata holds anyway
-
-# `logging` never forgets a name and setLevel clears every logger's cache: one name for each specification would
-# make a batch quadratic. So names are lent, and there are as many as specifications ever ran at once.
-_names_given_back: list[str] = []
-_parent = logging.getLogger("smallab.experiment")
-_new_names = (f"smallab.experiment.{number}" for number in itertools.count())
+_PROGRESS_SECONDS = 1.0  # between two words of how far it is
 
 
-class _LogFile(logging.FileHandler):
-    """Writes one specification's log.txt; makes it, and its folder, only when there is something to write."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(path, encoding="utf-8", delay=True, errors="backslashreplace")
-        self.setLevel(logging.INFO)
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a record; pass it on to those handlers that the user's own settings would show it to."""
-        super().emit(record)
-        if _parent.isEnabledFor(record.levelno) and _parent.hasHandlers():
-            _parent.callHandlers(record)
-
-    def _open(self):  # type: ignore[no-untyped-def]  # noqa: ANN202  # typeshed calls it private; the manual documents delay=
-        with suppress(FileExistsError):
-            os.mkdir(os.path.dirname(self.baseFilename))
-        return super()._open()
-
-
+@dataclass
 class Running:
     """One specification while it runs.
 
-    Parameters
+    Attributes
     ----------
-    id
-        The name of its folder.
+    storage
+        The place where its batch is.
+    run_id
+        The run that runs it.
     text
         Its canonical JSON.
-    storage
-        The folder tree that it is saved in.
+    attempt
+        Which one of this run it is, from 1 on.
+    resource
+        What it holds of the run's resources.
     seed
         What its random generator starts from: in a batch, the specification's hash.
+    timing
+        How many seconds its ``time_block`` blocks took, by name.
+    more
+        What else its metadata is to hold.
+    parts
+        The specifications whose results it saved on the way.
     """
 
-    def __init__(self, id: str, text: str, storage: Storage, seed: int) -> None:
-        self.id, self.text, self.storage, self.seed = id, text, storage, seed
-        self.resource: Any = None
-        self.blocks: dict[str, float] = {}
-        self.parts: list[str] = []
-        self._started, self._clock, self._shown = time.time(), time.perf_counter(), 0.0
+    storage: Storage
+    run_id: str
+    text: str
+    attempt: int = 1
+    resource: int | str | None = None
+    seed: int | None = None
+    timing: dict[str, float] = field(default_factory=dict)
+    more: dict[str, Any] = field(default_factory=dict)
+    parts: list[str] = field(default_factory=list)
+    started: float = field(default_factory=time.time)
+    _clock: float = field(default_factory=time.perf_counter)
+    _told_progress: float = 0.0
+
+    @cached_property
+    def id(self) -> str:
+        """What names it: in a batch, the specification's hash."""
+        return self.storage.id_of(self.text)
 
     @property
     def folder(self) -> str:
-        """Its folder, which is made when there is something to keep in it."""
-        return self.storage.folder_of(self.id)
+        """The folder for its files, which is made when there is something to keep in it."""
+        return self.storage.workspace(self.text)
 
     @cached_property
     def rng(self) -> random.Random:
         """The specification's own generator, the same in every run of it."""
         import random
 
-        return random.Random(self.seed)  # noqa: S311  # reproducible, not secret
+        return random.Random(int(self.id, 16) if self.seed is None else self.seed)  # noqa: S311  # reproducible, not secret
 
     @cached_property
     def logger(self) -> logging.Logger:
         """A logger that writes to the specification's log.txt, from INFO up, and to the user's own handlers."""
-        try:
-            name = _names_given_back.pop()
-        except IndexError:
-            name = next(_new_names)
-        logger = logging.getLogger(name)
-        if logger.level != logging.INFO:
-            logger.setLevel(logging.INFO)
-        logger.propagate = False  # its level is not the user's: the handler passes on what theirs lets through
-        logger.disabled = False  # logging.config disables what it does not know
-        logger.addHandler(_LogFile(f"{self.folder}/log.txt"))
+        logger: logging.Logger = opened("display.log_file").logger_into(f"{self.folder}/log.txt")
         return logger
 
     def metadata(self) -> dict[str, Any]:
         """Return what is recorded of it when it has ended."""
         duration = time.perf_counter() - self._clock
         metadata = {
-            "run_id": self.storage.run_id,
-            "started": iso(self._started),
-            "ended": iso(self._started + duration),
+            "run_id": self.run_id,
+            "started": iso(self.started),
+            "ended": iso(self.started + duration),
             "duration": duration,
-            "host": HOST,
-            "pid": os.getpid(),
+            "attempt": self.attempt,
         }
-        return {**metadata, "timing": self.blocks} if self.blocks else metadata
+        if self.timing:
+            metadata["timing"] = self.timing
+        return metadata | self.more
 
     def publish(self, text: str, value: Any) -> None:
         """Save a value that it produced on the way under a specification of its own, as completed as any other."""
-        record = {"specification": parse(text), "result": value}
-        self.storage.save(digest(text), text, record, {**self.metadata(), "part_of": self.id})
+        self.storage.save(self.run_id, text, value, self.metadata() | {"part_of": self.id})
         self.parts.append(text)
 
     def progress(self, done: float, total: float) -> None:
-        """Journal how far it is, for those who watch; once a second at the most."""
-        if time.perf_counter() > self._shown + 1:
-            self._shown = time.perf_counter()
-            figures = json.dumps({"done": done, "total": total}, default=float)[1:-1]  # numpy's numbers, too
-            self.storage.tell("progress", self.id, self.text, f"{figures},")
+        """Tell those who watch how far it is; once a second at the most."""
+        if time.perf_counter() > self._told_progress + _PROGRESS_SECONDS:
+            self._told_progress = time.perf_counter()
+            self.storage.tell(self.run_id, "progress", self.text, {"done": done, "total": total})
 
     @contextmanager
     def here(self) -> Iterator[None]:
@@ -134,12 +118,8 @@ class Running:
             yield
         finally:
             _current.reset(token)
-            logger = self.__dict__.pop("logger", None)
-            if logger is not None:
-                for handler in [handler for handler in logger.handlers if isinstance(handler, _LogFile)]:
-                    logger.removeHandler(handler)
-                    handler.close()
-                _names_given_back.append(logger.name)
+            if "logger" in vars(self):
+                opened("display.log_file").give_back(self.logger)
 
 
 def current() -> Running:
@@ -175,8 +155,7 @@ def current_dir() -> Path:
     from pathlib import Path
 
     folder = Path(current().folder, "artefacts")
-    folder.parent.mkdir(exist_ok=True)
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
@@ -209,8 +188,8 @@ def time_block(name: str) -> Iterator[None]:
     """
     if name in _TIMES:
         raise ValueError(f'time_block({name!r}): metadata["timing"] has that already; give the block another name')
-    blocks, started = current().blocks, time.perf_counter()
+    timing, started = current().timing, time.perf_counter()
     try:
         yield
     finally:
-        blocks[name] = blocks.get(name, 0.0) + time.perf_counter() - started
+        timing[name] = timing.get(name, 0.0) + time.perf_counter() - started

@@ -1,8 +1,8 @@
-"""Specifications: validation, canonical JSON, and the digest that is a specification's identity.
+"""Specifications: what is to run, as a dict that JSON can hold, and the digest that is its identity.
 
-A specification is a dict that JSON can hold. Inside smallab it travels as its *canonical JSON*: sorted keys, no
-spaces, UTF-8, the same text in every process, on every machine and in every version of Python. What ``main``, the
-hooks and the saved record see is that text, parsed.
+Inside smallab a specification travels as its *canonical JSON*: sorted keys, no spaces, UTF-8, the same text in every
+process, on every machine and in every version of Python. What ``main``, the hooks and the saved record see is that
+text, parsed.
 """
 
 from __future__ import annotations
@@ -10,35 +10,36 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 Specification = dict[str, Any]
-
-parse = json.loads
+Texts = dict[str, None]  # specifications as canonical JSON, each once and in order: an ordered set
 
 
 class SpecificationError(ValueError):
     """A specification cannot be written as JSON; the message names the place inside it."""
 
 
-def _scalar(value: object) -> object:
-    """Return the Python number inside a numpy scalar (numpy need not be installed)."""
+def python_number(value: Any) -> Any:
+    """Return the Python number inside a numpy scalar; anything else as it is (numpy need not be installed)."""
     numpy = sys.modules.get("numpy")
-    if numpy is not None and isinstance(value, numpy.generic) and value.dtype.kind in "biuf":
-        number = value.item()
-        if isinstance(number, (int, float)):  # a long double holds more than either
-            return number
-    raise TypeError(f"{type(value).__name__} is not JSON")
+    if numpy is None or not isinstance(value, numpy.generic) or value.dtype.kind not in "biuf":
+        return value
+    number = value.item()
+    return number if isinstance(number, (int, float)) else value  # a long double holds more than either
+
+
+def _number_or_error(value: object) -> object:
+    number = python_number(value)
+    if number is value:
+        raise TypeError(f"{type(value).__name__} is not JSON")
+    return number
 
 
 encode = json.JSONEncoder(
-    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_scalar
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_number_or_error
 ).encode
-
-
-_STRING = frozenset({str})
-_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 def canonical(specification: Specification, where: str = "specification") -> str:
@@ -66,64 +67,78 @@ def canonical(specification: Specification, where: str = "specification") -> str
     >>> canonical({"sizes": (64, 32), "lr": 0.1})
     '{"lr":0.1,"sizes":[64,32]}'
     """
+    if not isinstance(specification, dict):
+        raise SpecificationError(f"{where}: a specification is a dict, not {_described(specification)}")
     try:
         text = encode(specification)
         text.encode()  # lone surrogates end here
-        if type(specification) is dict and (_flat(specification) or json.loads(text) == specification):
+        if _is_plain(specification) or json.loads(text) == specification:
             return text  # equal after a round trip: every key is a string, every value plain JSON
-    except (TypeError, ValueError, RecursionError):
-        text = ""
-    # Either something is wrong, and this finds the place, or there are tuples or the like, which compare unequal.
-    try:
-        _check(specification, where)
-        if not isinstance(specification, dict):
-            raise SpecificationError(f"{where}: a specification is a dict, not {_describe(specification)}")
-        return text or encode(specification)
+        problem = next(_problems(specification, where), None)  # or there are tuples, which compare unequal
     except RecursionError:
-        raise SpecificationError(f"{where}: nested too deeply, or a list or dict that contains itself") from None
+        problem = f"{where}: nested too deeply, or a list or dict that contains itself"
     except (TypeError, ValueError) as error:
-        raise error if isinstance(error, SpecificationError) else SpecificationError(f"{where}: {error}") from error
+        problem = next(_problems(specification, where), f"{where}: {error}")
+    if problem is not None:
+        raise SpecificationError(problem)
+    return text
 
 
-def _flat(specification: Specification) -> bool:
-    """Tell whether a dict holds only strings as keys and scalars: what most do, at a quarter of a round trip's cost."""
-    return _STRING.issuperset(map(type, specification)) and _SCALARS.issuperset(map(type, specification.values()))
+def parsed(text: str) -> Specification:
+    """Return the specification that canonical JSON holds, as a dict of the caller's own."""
+    specification: Specification = json.loads(text)
+    return specification
 
 
-def _check(value: object, where: str) -> None:
-    """Raise SpecificationError at the first place in value that JSON cannot hold faithfully."""
+_STRING = frozenset({str})
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+
+
+def _is_plain(specification: Specification) -> bool:
+    """Tell whether a dict holds strings as keys and scalars: what most do, at a quarter of a round trip's cost."""
+    keys_are_strings = _STRING.issuperset(map(type, specification))
+    return type(specification) is dict and keys_are_strings and _SCALARS.issuperset(map(type, specification.values()))
+
+
+def _problems(value: object, where: str) -> Iterator[str]:
+    """Yield, for every place that JSON cannot hold faithfully, what is wrong there."""
     if isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
-                raise SpecificationError(f"{where}: the key {key!r} is {_describe(key)}; keys must be strings")
-            _check(key, f"{where}: the key {key!r}")
-            _check(item, f"{where}[{json.dumps(key, ensure_ascii=False)}]")
+                yield f"{where}: the key {key!r} is {_described(key)}; keys must be strings"
+            yield from _problems_of_scalar(key, f"{where}: the key {key!r}")
+            yield from _problems(item, f"{where}[{json.dumps(key, ensure_ascii=False)}]")
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
-            _check(item, f"{where}[{index}]")
+            yield from _problems(item, f"{where}[{index}]")
     else:
-        _check_scalar(value, where)
+        yield from _problems_of_scalar(value, where)
 
 
-def _check_scalar(value: object, where: str) -> None:
-    try:
-        value = value if value is None or isinstance(value, (str, int, float)) else _scalar(value)
-        if isinstance(value, float) and not math.isfinite(value):
-            raise SpecificationError(f"{where}: {value!r} is not JSON; use null or a string")
-        str(value).encode()
-    except UnicodeEncodeError as error:
-        raise SpecificationError(f"{where}: {value!r} holds a lone surrogate, which is not Unicode") from error
-    except TypeError:
-        listed = isinstance(value, Iterable) and not isinstance(value, (bytes, bytearray))
-        hint = (
-            "; write it as a list (list(…) or .tolist())" if listed else "; write it as a string or a number (str(…))"
-        )
-        raise SpecificationError(f"{where}: {_describe(value)} is not JSON{hint}") from None
-    except ValueError as error:  # Python's limit on the digits of an int, or said above
-        raise error if isinstance(error, SpecificationError) else SpecificationError(f"{where}: {error}") from error
+def _problems_of_scalar(value: object, where: str) -> Iterator[str]:
+    number = python_number(value)
+    if number is not None and not isinstance(number, (str, int, float)):
+        yield f"{where}: {_described(value)} is not JSON; {_way_out(value)}"
+    elif isinstance(number, float) and not math.isfinite(number):
+        yield f"{where}: {value!r} is not JSON; use null or a string"
+    else:
+        try:
+            str(number).encode()
+        except UnicodeEncodeError:
+            yield f"{where}: {value!r} holds a lone surrogate, which is not Unicode"
+        except ValueError as error:  # Python's limit on the digits of an int
+            yield f"{where}: {error}"
 
 
-def _describe(value: object) -> str:
+def _way_out(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "write it as a dict (dict(…))"
+    if isinstance(value, Iterable) and not isinstance(value, (bytes, bytearray)):
+        return "write it as a list (list(…) or .tolist())"
+    return "write it as a string or a number (str(…))"
+
+
+def _described(value: object) -> str:
     try:
         text = repr(value)
     except Exception:  # noqa: BLE001  # an object that cannot even be shown is named by its type

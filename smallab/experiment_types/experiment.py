@@ -6,9 +6,9 @@ import logging
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from smallab.formats import Format
 from smallab.running import Running
 from smallab.specification import Specification, canonical
+from smallab.storage.base import Format
 
 if TYPE_CHECKING:
     import random
@@ -57,13 +57,12 @@ class Experiment(ABC):
     @property
     def rng(self) -> random.Random:
         """A random generator that depends on the specification alone: same specification, same numbers."""
-        return self._own().rng
+        return self._now_running().rng
 
     @property
     def resource(self) -> int | str | None:
         """The one of ``run``'s resources that this specification holds while it runs; None where there are none."""
-        resource: int | str | None = self._own().resource
-        return resource
+        return self._now_running().resource
 
     @property
     def logger(self) -> logging.Logger:
@@ -74,7 +73,7 @@ class Experiment(ABC):
         """Return the name of `logger`, for ``logging.getLogger``."""
         return self.logger.name
 
-    def _own(self) -> Running:
+    def _now_running(self) -> Running:
         if self._running is None:
             raise RuntimeError(
                 f"{type(self).__name__} runs no specification, so it has no generator and no resource of its own: "

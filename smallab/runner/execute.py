@@ -1,139 +1,165 @@
-"""One specification to one record: all that a worker runs."""
+"""One specification to one record: all that a worker runs, wherever it is."""
 
 from __future__ import annotations
 
 import copy
-import json
 import logging
-import threading
-import time
-from collections.abc import Callable
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from smallab.experiment_types.experiment import Experiment
-from smallab.runner.report import Report, failure_of, portable
-from smallab.runner.resources import held
+from smallab.pickling import loads
+from smallab.runner.outcome import Report, described, portable
 from smallab.running import Running
-from smallab.specification import digest, parse
-from smallab.storage import Storage
+from smallab.specification import parsed
+from smallab.storage.base import Storage
 
 _log = logging.getLogger("smallab")
 
+Resource = int | str | None
 
-class Limits(NamedTuple):
+
+@dataclass(frozen=True)
+class Limits:
     """What `ExperimentRunner.run` was told about every specification: see there."""
 
+    num_parallel: int | None = None
     retries: int = 0
     timeout: float | None = None
     resources: tuple[int | str, ...] = ()
 
 
-class Execution:
-    """Runs specifications, each on its own copy of the experiment, and saves what comes of it.
+@dataclass(frozen=True)
+class Task:
+    """All that is needed to run any specification of a batch: call it with one, in whatever process.
 
-    In threads it is shared. To another process only the names travel; the experiment is read there, once, from the
-    file that `smallab.runner.processes` wrote.
+    Attributes
+    ----------
+    storage, run_id
+        Where what comes of it is saved, and by which run.
+    experiment
+        Each specification runs on a copy of it.
+    limits
+        What holds for every specification.
+    packed
+        The experiment, pickled, where it is to travel to other processes.
     """
 
-    def __init__(self, storage: Storage, experiment: Experiment, limits: Limits = Limits()) -> None:  # noqa: B008  # frozen
-        self.storage, self.experiment, self.limits = storage, experiment, limits
-        self.stopped = threading.Event()
-        self.running: set[str] = set()
-        self.path = storage.own("experiment")
+    storage: Storage
+    run_id: str
+    experiment: Experiment
+    limits: Limits = Limits()
+    packed: bytes = b""
 
-    @classmethod
-    def of(cls, other: Execution) -> Self:
-        """Return another way to run the same."""
-        new = cls.__new__(cls)
-        new.__dict__ = other.__dict__
-        return new
+    def __reduce__(self) -> tuple[Callable[..., Task], tuple[object, ...]]:
+        return _arrived, (self.storage, self.run_id, self.packed, self.limits)
 
-    def __enter__(self) -> None:
-        """Nothing to prepare: what is of interest is how it ends."""
+    def __call__(self, text: str, resource: Resource = None) -> Report:
+        """Run the specification with this canonical JSON, here, as often as may be needed."""
+        return self.tried(lambda attempt: self.attempt(text, attempt, resource))
 
-    def __exit__(self, kind: object, error: BaseException | None, frames: object) -> None:
-        """Start nothing more; wait for what runs in this process's threads (a second Ctrl-C does not)."""
-        self.stopped.set()
-        while self.running and not _interrupted_twice(error):
-            time.sleep(0.02)
+    def attempt(self, text: str, attempt: int, resource: Resource = None) -> Report:
+        """Run a specification once."""
+        return execute(self.storage, self.run_id, self.experiment, text, attempt, resource)
 
-    def __reduce__(self) -> tuple[Callable[..., Execution], tuple[object, ...]]:
-        from smallab.runner.processes import arrive
-
-        return arrive, (type(self), self.storage.root, self.storage.name, self.storage.run_id, self.path, self.limits)
-
-    def __call__(self, text: str) -> Report:
-        """Run the specification with this canonical JSON."""
-        self.running.add(text)
-        try:
-            report = Report(text, text, "pending")
-            for _ in range(1 + self.limits.retries):
-                if report.status == "completed" or self.stopped.is_set():
-                    break
-                report = self.attempt(text)
-        except KeyboardInterrupt:
-            self.stopped.set()  # a worker process is sent its next ones before it is ended
-            raise
-        else:
-            return report
-        finally:
-            self.running.discard(text)
-
-    def attempt(self, text: str) -> Report:
-        """Run it once."""
-        with held(self.storage, self.limits.resources) as resource:
-            return self.main(text, resource)
-
-    def main(self, text: str, resource: int | str | None) -> Report:
-        """Run it once, here, with a resource that it holds."""
-        running = self.begun(text)
-        running.resource = resource
-        id, label = running.id, name_of(self.experiment, text)
-        try:
-            self.storage.tell("started", id, text, f'"label":{json.dumps(label)},' if label is not text else "")
-            with running.here():
-                experiment = copy.deepcopy(self.experiment)
-                object.__setattr__(experiment, "_running", running)  # a frozen dataclass is an experiment too
-                result = experiment.main(parse(text))
-            record = {"specification": parse(text), "result": result}
-            self.storage.save(id, text, record, running.metadata())
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001  # SystemExit too: one specification never stops the others
-            return self.failed(running, error, running.metadata())
-        return Report(text, label, "completed", parts=tuple(running.parts))
-
-    def begun(self, text: str) -> Running:
-        """Return a specification that begins to run."""
-        id = digest(text)
-        return Running(id, text, self.storage, int(id, 16))
-
-    def failed(self, running: Running, error: BaseException, metadata: dict[str, Any], where: str = "") -> Report:
-        """Record a failure; where is its traceback, if that is not the error's own."""
-        label = name_of(self.experiment, running.text)
-        failure = failure_of(error, where)
-        try:
-            self.storage.save_failure(running.id, running.text, failure, metadata)
-        except OSError as unsaved:  # a full disk: the runner hears of both
-            failure = failure._replace(message=f"{failure.message} (and it could not be recorded: {unsaved})")
-        return Report(running.text, label, "failed", failure, portable(error), tuple(running.parts))
+    def tried(self, attempt: Callable[[int], Report], stopped: Callable[[], bool] = lambda: False) -> Report:
+        """Attempt a specification until it completes, and no more often than the limits say; return the last report."""
+        report = attempt(1)
+        for number in range(2, self.limits.retries + 2):
+            if report.status == "completed" or stopped():
+                break
+            report = attempt(number)
+        return report
 
 
-def _interrupted_twice(error: BaseException | None) -> bool:
-    """Tell whether a second Ctrl-C came while what the first one had raised was on its way."""
-    interruptions = 0
-    while error:
-        interruptions += isinstance(error, KeyboardInterrupt)
-        error = error.__context__
-    return interruptions > 1
+def _arrived(storage: Storage, run_id: str, packed: bytes, limits: Limits) -> Task:
+    """Return a task in the process that it has travelled to."""
+    return Task(storage, run_id, loads(packed), limits, packed)
 
 
-def name_of(experiment: Experiment, text: str) -> str:
+def execute(
+    storage: Storage,
+    run_id: str,
+    experiment: Experiment,
+    text: str,
+    attempt: int = 1,
+    resource: Resource = None,
+) -> Report:
+    """Run one specification on a copy of an experiment, and save its result, or why it failed.
+
+    Parameters
+    ----------
+    storage, run_id
+        Where it is saved, and by which run.
+    experiment
+        What is run: its ``main`` is called.
+    text
+        The specification's canonical JSON.
+    attempt
+        Which attempt of this run it is, from 1 on.
+    resource
+        What the specification holds while it runs.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Ctrl-C: the specification has neither completed nor failed then.
+    """
+    running = Running(storage, run_id, text, attempt, resource)
+    label = label_of(experiment, text)
+    try:
+        storage.tell(run_id, "started", text, {} if label is text else {"label": label})
+        with running.here():
+            own = copy.deepcopy(experiment)
+            object.__setattr__(own, "_running", running)  # a frozen dataclass is an experiment too
+            result = own.main(parsed(text))
+        storage.save(run_id, text, result, running.metadata())
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  # SystemExit too: one specification never stops the others
+        report = record_failure(storage, text, label, error, running.metadata())
+        return replace(report, parts=tuple(running.parts))
+    return Report(text, label, "completed", parts=tuple(running.parts))
+
+
+def record_failure(
+    storage: Storage,
+    text: str,
+    label: str,
+    error: BaseException,
+    metadata: Mapping[str, Any],
+    traceback: str = "",
+) -> Report:
+    """Record that a specification failed.
+
+    Parameters
+    ----------
+    storage, text, label
+        Which specification.
+    error
+        What was raised, or what became of its process.
+    metadata
+        What is recorded with it: its run at the least.
+    traceback
+        Where it was, if that is not the error's own traceback.
+    """
+    failure = described(error)
+    if traceback:
+        failure = replace(failure, traceback=traceback)
+    try:
+        storage.fail(metadata["run_id"], text, failure, metadata)
+    except OSError as unsaved:  # a full disk: the runner hears of both
+        failure = replace(failure, message=f"{failure.message} (and it could not be recorded: {unsaved})")
+    return Report(text, label, "failed", failure, portable(error))
+
+
+def label_of(experiment: Experiment, text: str) -> str:
     """Return what an experiment's own ``get_name`` calls a specification; else, or where that raises, its JSON."""
     if type(experiment).get_name is Experiment.get_name:
         return text
     try:
-        return str(experiment.get_name(parse(text)))
+        return str(experiment.get_name(parsed(text)))
     except KeyboardInterrupt:
         raise
     except BaseException:  # noqa: BLE001  # a label must not cost a result

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from smallab.callbacks import CallbackManager, checked_callbacks, emit
+from smallab.callbacks import CallbackManager, Hooks
 from smallab.experiment_types.experiment import Experiment
-from smallab.files import replace
-from smallab.formats import format_named
-from smallab.journal import Journal
-from smallab.plugins import plugins
-from smallab.runner.batch_result import BatchResult
-from smallab.runner.execute import Execution
-from smallab.runner.report import Report
-from smallab.runner.selection import Rerun, check_rerun, select
-from smallab.specification import Specification, SpecificationError, canonical, digest, parse
-from smallab.storage import Storage, check_name, root_folder
+from smallab.plugins import opened
+from smallab.runner.execute import Task
+from smallab.runner.outcome import BatchResult, Report
+from smallab.runner.record import run_record
+from smallab.runner.selection import Rerun, check_rerun, listed, select
+from smallab.specification import Specification, Texts, parsed
+from smallab.storage.base import Storage, open_storage
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from smallab.runner.schedule import Schedule
 
 _log = logging.getLogger("smallab")
 
@@ -56,9 +53,7 @@ class ExperimentRunner:
         self, experiment_folder: str | os.PathLike[str] | None = None, callbacks: Iterable[CallbackManager] = ()
     ) -> None:
         self._folder = experiment_folder
-        self._functions = CallbackManager()
-        self._callbacks: list[CallbackManager] = []
-        self.attach_callbacks(callbacks)
+        self._hooks = Hooks(callbacks)
 
     def run(
         self,
@@ -108,9 +103,9 @@ class ExperimentRunner:
             a TimeoutError is recorded. Only on backends with processes.
         resources
             What there is to hold, such as the numbers of the graphics cards: each running specification holds one,
-            nobody else does meanwhile, and it is ``self.resource`` in the experiment. On backends with processes an
-            int is also the CUDA_VISIBLE_DEVICES of its process. No more run at once than there are resources; all of
-            them are used where num_parallel is None.
+            no other of this run does meanwhile, and it is ``self.resource`` in the experiment. On backends with
+            processes an int is also the CUDA_VISIBLE_DEVICES of its process. No more run at once than there are
+            resources; all of them are used where num_parallel is None.
 
         Returns
         -------
@@ -127,66 +122,40 @@ class ExperimentRunner:
         KeyboardInterrupt
             Ctrl-C: what finished is saved, the rest runs the next time. A second one does not wait for threads.
         """
-        from smallab.runner.processes import packed  # here, as these take time to import
-        from smallab.runner.recording import recorded
-        from smallab.runner.schedule import Schedule, check_options
-
         rerun = check_rerun(rerun, continue_from_last_run)
-        limits = check_options(num_parallel, retries, timeout, resources)
-        texts, experiment = _texts(specifications), _copied(experiment)
-        storage = Storage(root_folder(self._folder), name, format=format_named(experiment.format))
-        journal = Journal(storage)
-        completed, failed = journal.recover()
-        pending = select(rerun, texts, completed, failed, storage, experiment)
-        skipped = [text for text in texts if text in completed and text not in pending]
-        result = BatchResult(storage, skipped)
-        _log.info("%s: %d to run, %d completed before; results in %s", name, len(pending), len(skipped), storage.folder)
-        if pending:
-            execution, schedule = Execution(storage, experiment, limits), Schedule(num_parallel, backend, limits)
-            experiment_file = packed(execution) if schedule.processes else b""
-            with journal.living(execution.running), recorded(execution, result, pending), execution:
-                if experiment_file:
-                    replace(execution.path, experiment_file)
-                if forgotten := [text for text in pending if text in completed]:
-                    journal.fold(forgotten=forgotten)
-                self._work(execution, journal, pending, schedule, result, show_progress, propagate_exceptions)
+        schedules = opened("backends.schedule")
+        limits = schedules.checked_limits(num_parallel, retries, timeout, resources)
+        asked, experiment = listed(specifications), _copied(experiment)
+        storage = open_storage(self._folder, name, experiment.format)
+        storage.recover()
+        selection = select(rerun, asked, storage, experiment)
+        result = BatchResult(storage, selection.skipped)
+        _log.info("%s: %s; results in %s", name, selection, storage.folder)
+        if selection.pending:
+            schedule = schedules.Schedule(experiment, backend, limits)
+            with storage.run(run_record(experiment) | selection.counts) as run:
+                storage.forget(selection.again)
+                task = Task(storage, run.id, experiment, limits, schedule.packed)
+                pending = _unfinished(selection.pending, result, propagate_exceptions)
+                self._tell_start(name, selection.pending)
+                shown = opened("display.progress").progress(name, **selection.counts, show=show_progress)
+                with shown as advance, closing(schedule.reports(task, pending)) as reports:
+                    for report in itertools.chain.from_iterable(map(_with_parts, reports)):
+                        result.add(report)
+                        run.ended(report.text, report.status)
+                        self._tell(report, storage, is_first_failure=result.counts["failed"] == 1)
+                        if report.text in selection.pending:
+                            advance(report.status)
             self._tell_end(result)
-        if result.failed and propagate_exceptions:
+        if propagate_exceptions and not result:
             raise result.errors[0]
         return result
-
-    def _work(
-        self,
-        execution: Execution,
-        journal: Journal,
-        pending: dict[str, None],
-        schedule: Schedule,
-        result: BatchResult,
-        show_progress: bool,
-        propagate_exceptions: bool,
-    ) -> None:
-        """Run what is pending, and take each report as it comes: list it, tell the hooks, show it."""
-        from smallab.progress import progress
-
-        storage = execution.storage
-        self._emit("set_experiment_name", lambda: (storage.name,))
-        self._emit("on_batch_start", lambda: (storage.name, list(map(parse, pending))))
-        shown = progress(storage.name, len(pending), result.counts["skipped"], show_progress)
-        with shown as advance, closing(schedule.reports(execution, pending)) as reports:
-            for report in reports:
-                result.add(report)
-                journal.ended(report.text, report.status)
-                self._tell(report, storage, result.counts["failed"] == 1)
-                if report.text in pending:
-                    advance(report.status)
-                if report.failure and propagate_exceptions:
-                    execution.stopped.set()
 
     def get_save_directory(self, name: str) -> Path:
         """Return the absolute folder of a batch."""
         from pathlib import Path
 
-        return Path(root_folder(self._folder), check_name(name))
+        return Path(open_storage(self._folder, name).folder)
 
     def get_batch_save_folder(self, name: str) -> Path:
         """Return the absolute folder of a batch; the older name of `get_save_directory`."""
@@ -198,65 +167,49 @@ class ExperimentRunner:
 
     def attach_callbacks(self, callbacks: Iterable[CallbackManager]) -> None:
         """Replace the list of hooks; an empty list takes all off."""
-        self._callbacks = checked_callbacks(callbacks)
+        self._hooks.attach(callbacks)
 
     def on_specification_complete(self, function: Callable[[Specification, Any], object] | None) -> None:
         """Call ``function(specification, result)`` whenever a result was saved; None takes it off."""
-        self._set("on_specification_complete", function)
+        self._hooks.set_function("on_specification_complete", function)
 
     def on_specification_failure(self, function: Callable[[BaseException, Specification], object] | None) -> None:
         """Call ``function(exception, specification)`` whenever one failed; None takes it off."""
-        self._set("on_specification_failure", function)
+        self._hooks.set_function("on_specification_failure", function)
 
     on_specification_falure = on_specification_failure  # as the documents of smallab 2 spell it
 
     def on_batch_complete(self, function: Callable[[list[Specification]], object] | None) -> None:
         """Call ``function(completed specifications)`` at the end of a run, if any completed; None takes it off."""
-        self._set("on_batch_complete", function)
+        self._hooks.set_function("on_batch_complete", function)
 
     def on_batch_failure(self, function: Callable[[list[BaseException], list[Specification]], object] | None) -> None:
         """Call ``function(exceptions, failed specifications)`` at a run's end, if any failed; None takes it off."""
-        self._set("on_batch_failure", function)
+        self._hooks.set_function("on_batch_failure", function)
 
-    def _emit(self, hook: str, arguments: Callable[[], tuple[object, ...]]) -> None:
-        emit([self._functions, *self._callbacks, *plugins("smallab.callbacks")], hook, arguments)
+    def _tell_start(self, name: str, pending: Texts) -> None:
+        self._hooks.tell("set_experiment_name", lambda: (name,))
+        self._hooks.tell("on_batch_start", lambda: (name, [parsed(text) for text in pending]))
 
-    def _tell(self, report: Report, storage: Storage, first_failure: bool) -> None:
-        text = report.text
+    def _tell(self, report: Report, storage: Storage, is_first_failure: bool) -> None:
+        specification = partial(parsed, report.text)
         if report.status == "completed":
-            self._emit("on_specification_complete", lambda: (parse(text), storage.load(text).value))
-        elif report.failure:
-            level = logging.ERROR if first_failure else logging.INFO  # the first is seen at once, the rest counted
-            _log.log(
-                level, "%s failed; see %s\n%s", report.label, storage.folder_of(digest(text)), report.failure.traceback
+            self._hooks.tell(
+                "on_specification_complete", lambda: (specification(), storage.load(report.text).value)
             )
-            self._emit("on_specification_failure", lambda: (report.error(), parse(text)))
+        elif report.failure:
+            level = logging.ERROR if is_first_failure else logging.INFO  # the first is seen at once, the rest counted
+            place = storage.workspace(report.text)
+            _log.log(level, "%s failed; see %s\n%s", report.label, place, report.failure.traceback)
+            self._hooks.tell("on_specification_failure", lambda: (report.error(), specification()))
 
     def _tell_end(self, result: BatchResult) -> None:
         if result.counts["completed"]:
-            self._emit("on_batch_complete", lambda: (copy.deepcopy(result.completed),))
-        if result.failed:
-            specifications = [specification for specification, _ in result.failed]
-            self._emit("on_batch_failure", lambda: (result.errors, copy.deepcopy(specifications)))
+            self._hooks.tell("on_batch_complete", lambda: (copy.deepcopy(result.completed),))
+        if not result:
+            failed = [specification for specification, _ in result.failed]
+            self._hooks.tell("on_batch_failure", lambda: (result.errors, copy.deepcopy(failed)))
             _log.warning("%r: failed.json there lists those that failed, and why is in their failure.json", result)
-
-    def _set(self, hook: str, function: Callable[..., object] | None) -> None:
-        if function is None:
-            vars(self._functions).pop(hook, None)
-        elif callable(function):
-            vars(self._functions)[hook] = function
-        else:
-            raise TypeError(f"{hook} takes a function, or None to take it off, not {function!r}")
-
-
-def _texts(specifications: Iterable[Specification]) -> dict[str, None]:
-    """Return the specifications as canonical JSON, each once, in order."""
-    if isinstance(specifications, (dict, str)) or not isinstance(specifications, Iterable):
-        raise SpecificationError(
-            f"specifications is a {type(specifications).__name__}, not a list of dicts; a dict of lists becomes one "
-            "with SpecificationGenerator().generate(…)"
-        )
-    return dict.fromkeys(canonical(item, f"specifications[{i}]") for i, item in enumerate(specifications))
 
 
 def _copied(experiment: Experiment) -> Experiment:
@@ -271,3 +224,19 @@ def _copied(experiment: Experiment) -> Experiment:
             f"{type(experiment).__name__} cannot be copied, and every specification runs on a copy of it: {error}. "
             "Make what cannot be copied (locks, files, connections) in main, not in __init__"
         ) from error
+
+
+def _unfinished(pending: Iterable[str], result: BatchResult, stop_at_failure: bool) -> Iterator[str]:
+    """Yield what is still to run when its turn comes."""
+    for text in pending:
+        if stop_at_failure and not result:
+            return
+        if not result.has_completed(text):  # else another one produced its result on the way
+            yield text
+
+
+def _with_parts(report: Report) -> Iterator[Report]:
+    """Yield a report for everything whose result was saved on the way, then the report itself."""
+    for part in report.parts:
+        yield Report(part, part, "completed")
+    yield report

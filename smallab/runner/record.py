@@ -16,7 +16,7 @@ import time
 from contextlib import suppress
 from typing import Any, cast
 
-from smallab.files import HOST, iso
+from smallab.storage.base import iso
 
 _log = logging.getLogger("smallab")
 

@@ -1,0 +1,162 @@
+"""What came of a specification, as its worker reports it, and of a whole run, as the caller gets it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from smallab.observation import Failure, Observation, SpecificationFailed
+from smallab.pickling import dumps, loads
+from smallab.plugins import opened
+from smallab.specification import Specification, Texts, parsed
+from smallab.storage.base import Status, Storage
+
+if TYPE_CHECKING:
+    import pandas
+
+_PACKAGE = os.path.dirname(os.path.dirname(__file__))
+_LARGEST_EXCEPTION = 100_000  # bytes: what an exception drags along must not fill the runner's memory
+_SHOWN_FAILURES = 10
+
+
+@dataclass(frozen=True)
+class Report:
+    """What comes back from a worker: small and plain, whatever the experiment returned or raised.
+
+    Attributes
+    ----------
+    text
+        The specification's canonical JSON.
+    label
+        What ``get_name`` calls it, else the same text.
+    status
+        "pending" where it was not run, because the batch was stopped.
+    failure
+        Why it failed.
+    exception
+        The exception, pickled, where it survives that and is not too large.
+    parts
+        The specifications whose results it saved on the way.
+    """
+
+    text: str
+    label: str
+    status: Status
+    failure: Failure | None = None
+    exception: bytes | None = field(default=None, repr=False)
+    parts: tuple[str, ...] = ()
+
+    def error(self) -> BaseException:
+        """Return the exception that was raised, or a `SpecificationFailed` that stands in for it."""
+        failure = self.failure or Failure("none", "it did not fail")
+        if self.exception is None:
+            return SpecificationFailed(failure)
+        try:
+            error: BaseException = loads(self.exception)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001  # its class is known there, but not here, or does not load
+            return SpecificationFailed(failure)
+        if isinstance(error, SystemExit) and error.code is None and len(error.args) == 1:
+            error.code = error.args[0]  # where Dask is imported, pickle forgets it
+        error.add_note(f"In the worker:\n{failure.traceback}")
+        return error
+
+
+def described(error: BaseException) -> Failure:
+    """Describe what was raised, with the traceback from the experiment's own code on."""
+    inner = frames = error.__traceback__
+    while inner and inner.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        inner = inner.tb_next
+    return Failure.of(error.with_traceback(inner or frames))
+
+
+def portable(error: BaseException) -> bytes | None:
+    """Pickle an exception if it survives the way back."""
+    try:
+        data = dumps(error.with_traceback(None))  # with its class, where that is of __main__
+        survives = len(data) <= _LARGEST_EXCEPTION and type(loads(data)) is type(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001  # whatever pickling raises: `Failure` holds what is to be known
+        return None
+    return data if survives else None
+
+
+class BatchResult:
+    """What one call of `ExperimentRunner.run` did; true when nothing failed.
+
+    Parameters
+    ----------
+    storage
+        The batch.
+    skipped
+        The specifications (canonical JSON) that had completed before.
+    """
+
+    def __init__(self, storage: Storage, skipped: Iterable[str]) -> None:
+        self._storage = storage
+        self._skipped = list(skipped)
+        self._completed: Texts = {}
+        self._failed: list[Report] = []
+
+    def add(self, report: Report) -> None:
+        """Take a worker's report."""
+        if report.status == "completed":
+            self._completed[report.text] = None
+        elif report.status == "failed":
+            self._failed.append(report)
+
+    def has_completed(self, text: str) -> bool:
+        """Tell whether a specification (canonical JSON) completed in this call."""
+        return text in self._completed
+
+    @cached_property
+    def completed(self) -> list[Specification]:
+        """The specifications that completed in this call."""
+        return [parsed(text) for text in self._completed]
+
+    @cached_property
+    def skipped(self) -> list[Specification]:
+        """The specifications that had completed before."""
+        return [parsed(text) for text in self._skipped]
+
+    @cached_property
+    def failed(self) -> list[tuple[Specification, Failure]]:
+        """The specifications that failed in this call, each with what happened."""
+        return [(parsed(report.text), report.failure) for report in self._failed if report.failure]
+
+    @property
+    def errors(self) -> list[BaseException]:
+        """The exceptions that were raised, in the order of ``failed``."""
+        return [report.error() for report in self._failed]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many specifications completed, were skipped, and failed."""
+        return {"completed": len(self._completed), "skipped": len(self._skipped), "failed": len(self._failed)}
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """Return this call's specifications, the skipped ones too, as `smallab.to_dataframe` does."""
+        table: pandas.DataFrame = opened("reading.tables").frame(self._observations())
+        return table
+
+    def _observations(self) -> Iterator[Observation]:
+        for text in (*self._skipped, *self._completed):
+            yield self._storage.load(text)
+        for report in self._failed:
+            yield self._storage.load_failure(report.text)
+
+    def __bool__(self) -> bool:
+        return not self._failed
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {status}" for status, count in self.counts.items())
+        return f"BatchResult({self._storage.name!r}: {counts}; {self._storage.folder})"
+
+    def _repr_html_(self) -> str:
+        shown: str = opened("reading.notebook").summary(repr(self), self.failed[:_SHOWN_FAILURES], len(self._failed))
+        return shown
