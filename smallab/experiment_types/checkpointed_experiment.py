@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import Any
 
 from smallab.experiment_types.experiment import Experiment
+from smallab.plugins import opened
 from smallab.specification import Specification
 
 
@@ -55,10 +56,9 @@ class CheckpointedExperiment(Experiment):
 
     def main(self, specification: Specification) -> Any:
         """Initialise, or go on from a checkpoint; then step until there is a result."""
-        from smallab.checkpoints import Checkpoints
-
-        running = self._own()
-        checkpoints = Checkpoints(f"{running.folder}/checkpoints", type(self).step.__globals__)
+        running = self._now_running()
+        names = type(self).step.__globals__
+        checkpoints = opened("storage.checkpoints").Checkpoints(f"{running.folder}/checkpoints", names)
         saved = checkpoints.newest()
         if saved:
             steps, state = saved

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from typing import Any, NamedTuple
 
 from smallab.experiment_types.checkpointed_experiment import CheckpointedExperiment
-from smallab.specification import Specification, canonical, parse
+from smallab.specification import Specification, canonical, parsed
 
 
 class OverlappingOutputCheckpointedExperimentReturnValue(NamedTuple):
@@ -72,7 +72,7 @@ class OverlappingOutputCheckpointedExperiment(CheckpointedExperiment):
         """Save what a step handed over; end with the list of what was produced."""
         if not isinstance(outcome, OverlappingOutputCheckpointedExperimentReturnValue):
             return super()._take(outcome)
-        running = self._own()
+        running = self._now_running()
         if outcome.should_serialize:
             text = canonical(outcome.specification)
             if text == running.text:
@@ -82,4 +82,4 @@ class OverlappingOutputCheckpointedExperiment(CheckpointedExperiment):
             self._produced = tuple(dict.fromkeys([*self._produced, text]))
         if outcome.should_continue:
             return False, (outcome.progress, outcome.max_iterations)
-        return True, self._own_value[0] if self._own_value else {"specifications": list(map(parse, self._produced))}
+        return True, self._own_value[0] if self._own_value else {"specifications": list(map(parsed, self._produced))}

@@ -1,6 +1,6 @@
 """The runner: ``from smallab.runner import ExperimentRunner``."""
 
-from smallab.runner.batch_result import BatchResult
+from smallab.runner.outcome import BatchResult
 from smallab.runner.runner import ExperimentRunner
 
 __all__ = ["BatchResult", "ExperimentRunner"]

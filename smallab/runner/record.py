@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, cast
 
@@ -178,9 +179,13 @@ def run_record(experiment: object) -> dict[str, Any]:
         "started": iso(time.time()),
         "command": sys.argv,
         "folder": _folder(),
-        "host": HOST,
-        "pid": os.getpid(),
         "experiment": f"{code.__module__}.{code.__qualname__}",
         "environment": environment(experiment),
         "code": source(experiment),
     }
+
+
+def is_by_other_code(metadata: Mapping[str, Any], experiment: object) -> bool:
+    """Tell whether an observation was made by other code than the experiment's now; not where either is unknown."""
+    then, now = metadata.get("code"), source(experiment)
+    return None not in {then, now} and then != now

@@ -127,7 +127,6 @@ class ExperimentRunner:
         limits = schedules.checked_limits(num_parallel, retries, timeout, resources)
         asked, experiment = listed(specifications), _copied(experiment)
         storage = open_storage(self._folder, name, experiment.format)
-        storage.recover()
         selection = select(rerun, asked, storage, experiment)
         result = BatchResult(storage, selection.skipped)
         _log.info("%s: %s; results in %s", name, selection, storage.folder)

@@ -65,7 +65,7 @@ def check_rerun(rerun: Rerun, continue_from_last_run: bool) -> Rerun:
 
 def select(rerun: Rerun, asked: Texts, storage: Storage, experiment: Experiment) -> Selection:
     """Tell what runs and what is skipped of what is asked for; warn of what might not be meant to be skipped."""
-    completed, failed = storage.known()
+    completed, failed = storage.recover()
     before = [text for text in asked if text in completed]
     if rerun == "all":
         runs = set(asked)

@@ -135,12 +135,18 @@ class Storage(ABC):
         """Tell whether there is such a batch."""
 
     @abstractmethod
-    def recover(self) -> None:
-        """Bring in what runs left behind that did not end in good order."""
+    def known(self) -> tuple[Texts, Texts]:
+        """Return the completed and the failed specifications, each in order; none is in both. Nothing is written."""
 
     @abstractmethod
-    def known(self) -> tuple[Texts, Texts]:
-        """Return the completed and the failed specifications, each in order; none is in both."""
+    def recover(self) -> tuple[Texts, Texts]:
+        """Bring in what runs left behind that did not end in good order; return what is known then.
+
+        Raises
+        ------
+        ValueError
+            What tells that is damaged; the message names the place and the way out.
+        """
 
     @abstractmethod
     def forget(self, texts: Iterable[str]) -> None:
@@ -213,11 +219,16 @@ _ILLEGAL = re.compile(
 )
 
 
+def is_name(name: str) -> bool:
+    """Tell whether a batch may be called so: it is one path component on Linux, macOS and Windows."""
+    return 0 < len(name.encode(errors="replace")) <= 200 and not _ILLEGAL.search(name)
+
+
 def check_name(name: str) -> str:
-    """Return a batch's name if it is one path component on Linux, macOS and Windows; else raise ValueError."""
+    """Return a batch's name if it may be called so; else raise ValueError."""
     if not isinstance(name, str):
         raise ValueError(f"a batch's name is a str, not {type(name).__name__} {name!r}")  # noqa: TRY004  # one error for all
-    if not 0 < len(name.encode(errors="replace")) <= 200 or _ILLEGAL.search(name):
+    if not is_name(name):
         raise ValueError(
             f"{name!r} cannot name a batch: it names a folder, on Windows too, so it must not be empty or "
             "longer than 200 bytes, be reserved (con, nul, …), begin with a space, end in a space or a dot, or hold "

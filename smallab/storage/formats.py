@@ -9,9 +9,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 from smallab.pickling import cloudpickle, dumps, load
+from smallab.plugins import plugins
+from smallab.specification import python_number
+from smallab.storage.base import Format
 
 _log = logging.getLogger("smallab")
 _one_at_a_time = threading.Lock()  # the warnings' filters are the whole process's
@@ -24,27 +27,6 @@ def _by_value() -> None:
 
     if "__mp_main__" in sys.modules:
         cloudpickle().register_pickle_by_value(sys.modules["__mp_main__"])
-
-
-class Format(Protocol):
-    """How results are written: one small class.
-
-    Attributes
-    ----------
-    name
-        What ``format=`` calls it.
-    suffix
-        How its files end, without the dot.
-    """
-
-    name: str
-    suffix: str
-
-    def dump(self, record: dict[str, Any]) -> bytes:
-        """Return ``{"specification": …, "result": …}`` as bytes."""
-
-    def load(self, path: str) -> dict[str, Any]:
-        """Return the record that a file holds."""
 
 
 def _load_elsewhere(data: bytes) -> None:
@@ -143,13 +125,11 @@ def _json(value: Any, where: str) -> Any:
         return {key: _json(item, f"{where}[{key!r}]") for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_json(item, f"{where}[{index}]") for index, item in enumerate(value)]
-    if (
-        hasattr(value, "dtype")
-        and value.dtype.kind in "biufU"
-        and getattr(value, "ndim", None) == 0
-        and type(value.item()) in _SCALARS
-    ):
-        return value.item()
+    number = python_number(value)
+    if number is not value:
+        return number
+    if isinstance(value, str) and type(value).__module__ == "numpy":
+        return str(value)
     raise TypeError(f'{where}: {type(value).__name__} is not JSON; return lists and dicts, or use format="pickle"')
 
 
@@ -232,8 +212,6 @@ def formats() -> Iterator[Format]:
 
 @cache
 def _register_plugins() -> None:
-    from smallab.plugins import plugins
-
     for format in plugins("smallab.formats"):
         try:
             if getattr(format, "name", None) in _BUILT_IN or format.name not in _known:  # what the user registered wins

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from smallab.files import entries, replace
 from smallab.pickling import Unpickler, pickler
+from smallab.storage.files import entries, make_folder, remove, replace
 
 _log = logging.getLogger("smallab")
 
@@ -47,14 +47,12 @@ class Checkpoints:
         saved = False
         while not saved:
             for folder in (os.path.dirname(self._folder), self._folder):
-                with suppress(FileExistsError):
-                    os.mkdir(folder)
+                make_folder(folder)
             with suppress(FileNotFoundError):  # removed meanwhile: another run completed the same specification
                 replace(self._path(number), data)
                 saved = True
         for old in self._numbers()[KEPT:]:
-            with suppress(FileNotFoundError):
-                os.unlink(self._path(old))
+            remove(self._path(old))
 
     def newest(self) -> tuple[int, dict[str, Any]] | None:
         """Return the number and the state of the newest checkpoint that loads; None where there is none."""

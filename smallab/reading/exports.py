@@ -7,22 +7,20 @@ import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from smallab.calls import Calls
-from smallab.files import mark
 from smallab.observation import Observation
-from smallab.storage import Storage
+from smallab.reading.tables import frame
 
 if TYPE_CHECKING:
     import pandas
 
 
-def export(storage: Storage, path: str | os.PathLike[str]) -> int:
-    """Write a batch's specifications and results into a file, whole or not at all.
+def export(observations: Iterable[Observation], path: str | os.PathLike[str]) -> int:
+    """Write specifications and results into a file, whole or not at all.
 
     Parameters
     ----------
-    storage
-        The batch.
+    observations
+        What is written.
     path
         Its ending says what it becomes: .csv and .parquet are `smallab.to_dataframe`'s table; .json is a list of
         objects with id, status, specification, result, failure and duration (seconds).
@@ -43,8 +41,7 @@ def export(storage: Storage, path: str | os.PathLike[str]) -> int:
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in _WRITERS:
         raise ValueError(f"{path} does not end in {', '.join(_WRITERS)}: the ending says what is written")
-    aside = f"{os.path.dirname(os.path.abspath(path))}/{mark()}.tmp"
-    observations = Calls(storage.root, storage.name).observations()
+    aside = f"{os.path.abspath(path)}.{os.getpid()}.tmp"
     try:
         count = _WRITERS[suffix](observations, aside)
         os.replace(aside, path)
@@ -85,7 +82,7 @@ def _plain(value: Any) -> Any:
 
 
 def _write_csv(observations: Iterable[Observation], path: str) -> int:
-    table = _frame(observations)
+    table = frame(observations)
     table.to_csv(path, index=False)
     return len(table)
 
@@ -95,7 +92,7 @@ def _write_parquet(observations: Iterable[Observation], path: str) -> int:
         import pyarrow
     except ModuleNotFoundError as error:
         raise ImportError('parquet files need pyarrow: pip install "smallab[parquet]"') from error
-    table = _frame(observations)
+    table = frame(observations)
     for name in table.columns:  # a column holds values of one type there; where one does not, its values become JSON
         try:
             pyarrow.array(table[name], from_pandas=True)
@@ -103,12 +100,6 @@ def _write_parquet(observations: Iterable[Observation], path: str) -> int:
             table[name] = [json.dumps(value, default=_plain) for value in table[name]]
     table.to_parquet(path, index=False, engine="pyarrow")
     return len(table)
-
-
-def _frame(observations: Iterable[Observation]) -> pandas.DataFrame:
-    from smallab.frames import frame
-
-    return frame(observations)
 
 
 _WRITERS: dict[str, Callable[[Iterable[Observation], str], int]] = {

@@ -1,4 +1,4 @@
-"""Observations as a table, for notebooks."""
+"""Observations, and what a run did, as notebooks show them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
-from smallab.observation import Observation
+from smallab.observation import Failure, Observation
+from smallab.specification import Specification, encode
 
 _ROWS = 60  # of more, the first and the last half are shown
 _CHARACTERS = 80  # in a cell
@@ -40,3 +41,12 @@ def _cell(value: Any) -> str:
 
 def _short(text: str) -> str:
     return text if len(text) <= _CHARACTERS else f"{text[: _CHARACTERS - 1]}…"
+
+
+def summary(title: str, failed: Sequence[tuple[Specification, Failure]], count: int) -> str:
+    """Return what a run did as HTML: its title, and some of those that failed."""
+    rows = [(html.escape(encode(specification)), html.escape(str(failure))) for specification, failure in failed]
+    lines = [f"<tr><td>{specification}</td><td>{failure}</td></tr>" for specification, failure in rows]
+    table = f"<table>{''.join(lines)}</table>" if lines else ""
+    more = f"<p>… and {count - len(failed)} more failures</p>" if count > len(failed) else ""
+    return f"<p>{html.escape(title)}</p>{table}{more}"

@@ -6,17 +6,17 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from smallab.journal import Journal
 from smallab.observation import Observation
+from smallab.plugins import opened
 from smallab.specification import Specification, canonical
-from smallab.storage import Storage, root_folder
+from smallab.storage.base import Storage, open_storage
 
 if TYPE_CHECKING:
     import pandas
 
 
-def _storage(name: str, folder: str | os.PathLike[str] | None) -> Storage:
-    storage = Storage(root_folder(folder), name)
+def _storage_of(name: str, folder: str | os.PathLike[str] | None) -> Storage:
+    storage = open_storage(folder, name)
     if not os.path.isdir(storage.folder):
         raise FileNotFoundError(
             f"there is no batch {name!r}: no folder {storage.folder} (folder= or SMALLAB_ROOT tells where batches are)"
@@ -56,8 +56,8 @@ def load_results(
     >>> for observation in load_results("random_number"):  # doctest: +SKIP
     ...     print(observation.specification["seed"], observation.result["number"])
     """
-    storage = _storage(name, folder)
-    completed, failed = Journal(storage).state()
+    storage = _storage_of(name, folder)
+    completed, failed = storage.known()
     if specifications is not None:
         wanted = dict.fromkeys(canonical(item, f"specifications[{i}]") for i, item in enumerate(specifications))
         completed = {text: None for text in wanted if text in completed}
@@ -123,6 +123,5 @@ def to_dataframe(name: str, folder: str | os.PathLike[str] | None = None) -> pan
     --------
     >>> to_dataframe("digits").groupby("model")["result.accuracy"].mean()  # doctest: +SKIP
     """
-    from smallab.frames import frame
-
-    return frame(load_results(name, folder))
+    table: pandas.DataFrame = opened("reading.tables").frame(load_results(name, folder))
+    return table

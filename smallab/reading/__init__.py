@@ -1,0 +1,1 @@
+"""What is there: results, states, tables, files, and how a notebook shows them."""

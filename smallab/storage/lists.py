@@ -1,0 +1,223 @@
+"""What has completed and what has failed: the two lists, brought up to date from the journals."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from smallab.specification import Texts, canonical, digest
+from smallab.storage.files import entries, flush, remove, replace
+from smallab.storage.journal import Journaled, read_counted
+from smallab.storage.list_files import UnreadableList, read_list, write_list
+from smallab.storage.lock import Lock
+from smallab.storage.paths import Owner, Paths, Which, new_id
+from smallab.storage.presence import clock, is_abandoned, presence
+from smallab.storage.results import is_whole
+
+_log = logging.getLogger("smallab")
+
+_SUFFIXES = (".jsonl", ".heartbeat", ".experiment")  # the last one is version 3.0's
+
+
+@dataclass
+class LeftBehind:
+    """Files in the journal's folder of runs that are not alive.
+
+    Attributes
+    ----------
+    to_count
+        Journals that tell what the lists do not yet hold.
+    to_clear
+        Files of those who will not come back.
+    """
+
+    to_count: list[str] = field(default_factory=list)
+    to_clear: list[str] = field(default_factory=list)
+
+
+class Lists:
+    """completed.json and failed.json of one batch, and what the journals add to them.
+
+    Parameters
+    ----------
+    paths
+        The batch's files.
+    """
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+        self._lock = Lock(paths.lock)
+
+    def known(self) -> tuple[Texts, Texts]:
+        """Return the completed and the failed specifications, in order; UnreadableList where a list is no list."""
+        journaled = self.journaled(entries(self._paths.journal))  # first: what is listed meanwhile is seen twice
+        completed = self._listed("completed") | dict.fromkeys(journaled.completed)
+        failed = self._listed("failed") | journaled.failed
+        return completed, _without(failed, completed)
+
+    def _listed(self, which: Which) -> Texts:
+        path = self._paths.list_file(which)
+        try:
+            return read_list(path)
+        except ValueError as error:
+            name = os.path.basename(self._paths.folder)
+            raise UnreadableList(
+                f"{path} cannot be read: {error}. Mend it there, or have it made anew from the folders: "
+                f"smallab rebuild {name}"
+            ) from None
+
+    def journaled(self, names: Iterable[str]) -> Journaled:
+        """Return what journals tell that has not been counted."""
+        counted = read_counted(self._paths.counted)
+        journaled = Journaled()
+        for name in names:
+            owner = Owner.of(name)
+            if owner is not None and name.endswith(".jsonl"):
+                journaled.read(f"{self._paths.journal}/{name}", owner, counted.get(name, 0))
+        return journaled
+
+    def left_behind(self) -> LeftBehind:
+        """Return what runs left behind that are not alive."""
+        left, folder = LeftBehind(), self._paths.journal
+        files = self.files()
+        if not files:
+            return left
+        now = clock(folder)
+        counted = read_counted(self._paths.counted)
+        for names in files.values():
+            heartbeat = next((f"{folder}/{name}" for name in names if name.endswith(".heartbeat")), None)
+            if heartbeat is None or is_abandoned(heartbeat, now):
+                left.to_count += names
+                left.to_clear += names
+            elif presence(heartbeat, now)[0] == "silent":
+                left.to_count += [name for name in names if _size(f"{folder}/{name}") > counted.get(name, 0)]
+        return left
+
+    def files(self) -> dict[str, list[str]]:
+        """Return the names of the journal's files by run, the oldest run first."""
+        found: dict[str, list[str]] = {}
+        for name in entries(self._paths.journal):
+            owner = Owner.of(name)
+            if owner is not None and name.endswith(_SUFFIXES):
+                found.setdefault(owner.run_id, []).append(name)
+        return found
+
+    def update(
+        self,
+        completed: Collection[str] = (),
+        failed: Collection[str] = (),
+        forgotten: Collection[str] = (),
+        to_count: Collection[str] = (),
+        to_clear: Collection[str] = (),
+    ) -> Journaled:
+        """Bring both lists up to date.
+
+        Parameters
+        ----------
+        completed, failed
+            What a run's workers reported.
+        forgotten
+            What is to run again: taken out of both lists.
+        to_count
+            Journals that are brought in; what they call completed counts if its result is whole.
+        to_clear
+            Files in the journal's folder that are removed once both lists are safe.
+
+        Returns
+        -------
+        Journaled
+            What the journals told; of what completed, what counts.
+        """
+        if hasattr(os, "sync"):
+            os.sync()  # what is listed survives a power cut: once for all results, where fsync is once for each
+        else:
+            for text in completed:
+                flush(self._result_files(digest(text)))
+        while True:
+            try:
+                with self._lock.held() as files_in_lock:
+                    journaled = self.journaled(to_count)
+                    done, broken = self._listed("completed"), self._listed("failed")
+                    self._keep_whole(journaled, {**done, **dict.fromkeys(completed)})
+                    done |= dict.fromkeys(journaled.completed)
+                    broken |= journaled.failed
+                    for text in forgotten:
+                        done.pop(text, None)
+                        broken.pop(text, None)
+                    done |= dict.fromkeys(completed)
+                    broken |= dict.fromkeys(failed)
+                    write_list(self._paths.list_file("completed"), done, files_in_lock["completed"])
+                    write_list(self._paths.list_file("failed"), _without(broken, done), files_in_lock["failed"])
+                    self._write_counted(journaled.offsets, to_clear)
+                    for name in to_clear:
+                        with suppress(PermissionError):  # Windows: a worker has it open; the next run's turn
+                            remove(f"{self._paths.journal}/{name}")
+                    return journaled
+            except FileNotFoundError:  # the lock was lost to somebody who took this run for dead: once more
+                if not os.path.isdir(self._paths.journal):
+                    raise
+
+    def _keep_whole(self, journaled: Journaled, already_known: Texts) -> None:
+        """Leave out of what completed those whose result is not there, or torn."""
+        for text, expected in list(journaled.completed.items()):
+            if text not in already_known and not is_whole(self._paths, digest(text), expected):
+                del journaled.completed[text]
+
+    def _write_counted(self, offsets: dict[str, int], cleared: Collection[str]) -> None:
+        """Write down how far the journals that stay have been counted."""
+        before = read_counted(self._paths.counted)
+        staying = set(entries(self._paths.journal)) - set(cleared)
+        counted = {name: offset for name, offset in (before | offsets).items() if name in staying}
+        if counted and counted != before:
+            replace(self._paths.counted, json.dumps(counted).encode())
+        elif not counted and before:
+            remove(self._paths.counted)
+
+    def _result_files(self, id: str) -> list[str]:
+        folder = self._paths.of(id)
+        return [f"{folder}/{name}" for name in entries(folder) if name.startswith(f"{id}.")]
+
+    def rebuild(self) -> tuple[Texts, Texts]:
+        """Put both lists aside, make them anew from the folders, and return them."""
+        os.makedirs(self._paths.journal, exist_ok=True)
+        with self._lock.held() as files_in_lock:
+            found = self.in_folders()
+            for which, texts in zip(("completed", "failed"), found, strict=True):
+                path = self._paths.list_file(which)
+                if os.path.exists(path):
+                    aside = f"{path}.{new_id()}"
+                    os.replace(path, aside)
+                    _log.warning("%s is kept as %s, and made anew from the folders", path, aside)
+                write_list(path, texts, files_in_lock[which])
+        return found
+
+    def in_folders(self) -> tuple[Texts, Texts]:
+        """Return what the folders tell: failed where there is a failure.json, completed if the result is whole."""
+        completed, failed = Texts(), Texts()
+        for id in entries(self._paths.folder):
+            try:
+                with open(self._paths.specification(id), encoding="utf-8") as file:
+                    text = canonical(json.load(file))
+            except (OSError, ValueError, RecursionError):  # not a folder of ours, or not whole: it runs again
+                continue
+            if digest(text) != id:
+                continue
+            if os.path.exists(self._paths.failure(id)):
+                failed[text] = None
+            elif is_whole(self._paths, id):
+                completed[text] = None
+        return completed, failed
+
+
+def _without(texts: Texts, others: Texts) -> Texts:
+    return {text: None for text in texts if text not in others}
+
+
+def _size(path: str) -> int:
+    with suppress(FileNotFoundError):
+        return os.stat(path).st_size if path.endswith(".jsonl") else 0
+    return 0

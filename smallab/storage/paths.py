@@ -1,0 +1,123 @@
+"""What every file of a batch's folder tree is called: names are made here, taken apart here, and nowhere else."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal, Self
+
+Which = Literal["completed", "failed"]
+
+_ID = re.compile(r"[0-9a-f]{32}")
+_CALL = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_\d{6}_[0-9a-f]{6}")  # what `new_id` makes
+_OWNED = re.compile(r"((?P<run_id>[^.]+)\.)?(?P<host>[^.]+)\.(?P<pid>\d+)\.(?P<rest>[^.]+)(\.tmp|-completed|-failed)?")
+_token = os.urandom(4).hex()
+_numbers = itertools.count()
+
+
+def new_id() -> str:
+    """Return a name that sorts by time, is unique across processes and machines, and is legal on Windows."""
+    return f"{datetime.now(UTC):%Y-%m-%d_%H-%M-%S_%f}_{os.urandom(3).hex()}"
+
+
+def is_id(name: str) -> bool:
+    """Tell whether a name is a specification's hash, which may be a part of a path."""
+    return _ID.fullmatch(name) is not None
+
+
+def is_call(name: str) -> bool:
+    """Tell whether a name is that of a function's call."""
+    return _CALL.fullmatch(name) is not None
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A process that writes, as the names of its files tell.
+
+    Attributes
+    ----------
+    host, pid
+        Which process of which machine.
+    run_id
+        For which run; empty where the file's name does not tell.
+    """
+
+    host: str
+    pid: int
+    run_id: str = ""
+
+    @classmethod
+    def of(cls, entry: str) -> Self | None:
+        """Return whose file it is by its name; None where it is not one of ours."""
+        found = _OWNED.fullmatch(entry)
+        return cls(found["host"], int(found["pid"]), found["run_id"] or "") if found else None
+
+    def new_name(self) -> str:
+        """Return a name that no other file has, and that tells who writes it."""
+        return f"{self.host}.{self.pid}.{_token}{next(_numbers)}"
+
+
+class Paths:
+    """The files of one batch.
+
+    Parameters
+    ----------
+    folder
+        The batch's folder, absolute.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.journal = f"{folder}/journal"
+        self.lock = f"{self.journal}/lock"
+        self.counted = f"{self.journal}/counted.json"
+        self.runs = f"{folder}/runs"
+
+    def list_file(self, which: Which) -> str:
+        """Return the file of a list of specifications."""
+        return f"{self.folder}/{which}.json"
+
+    def run_record(self, run_id: str) -> str:
+        """Return the file of what a run wrote down about itself."""
+        return f"{self.runs}/{run_id}.json"
+
+    def events(self, owner: Owner) -> str:
+        """Return the journal of a process."""
+        return f"{self.journal}/{owner.run_id}.{owner.host}.{owner.pid}.jsonl"
+
+    def heartbeat(self, owner: Owner) -> str:
+        """Return the file that a run's runner touches."""
+        return f"{self.journal}/{owner.run_id}.{owner.host}.{owner.pid}.heartbeat"
+
+    def of(self, id: str) -> str:
+        """Return a specification's folder."""
+        return f"{self.folder}/{id}"
+
+    def specification(self, id: str) -> str:
+        """Return the file that holds a specification, and nothing else."""
+        return f"{self.folder}/{id}/specification.json"
+
+    def metadata(self, id: str) -> str:
+        """Return the file of what is recorded about a result."""
+        return f"{self.folder}/{id}/metadata.json"
+
+    def failure(self, id: str) -> str:
+        """Return the file that tells why the last attempt failed."""
+        return f"{self.folder}/{id}/failure.json"
+
+    def checkpoints(self, id: str) -> str:
+        """Return the folder of a specification's checkpoints."""
+        return f"{self.folder}/{id}/checkpoints"
+
+    def result(self, id: str, suffix: str) -> str:
+        """Return the file of a result in a format."""
+        return f"{self.folder}/{id}/{id}.{suffix}"
+
+
+def run_ids(entries: Iterator[str]) -> list[str]:
+    """Return the runs whose records are among a folder's entries."""
+    return [entry.removesuffix(".json") for entry in entries if entry.endswith(".json")]

@@ -1,0 +1,73 @@
+"""The files of a specification: its result in whichever format, whole or not, and what is recorded beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import logging
+import os
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any
+
+from smallab.storage.base import Format
+from smallab.storage.formats import PICKLE, formats
+from smallab.storage.paths import Paths
+
+_log = logging.getLogger("smallab")
+
+
+def find_result(paths: Paths, id: str, likely: Format = PICKLE) -> tuple[str, Format] | None:
+    """Return the file of a result, in whichever known format, and that format; None where there is none."""
+    for format in itertools.chain([likely], formats()):
+        path = paths.result(id, format.suffix)
+        if os.access(path, os.F_OK):  # half the cost of os.path.exists
+            return path, format
+    return None
+
+
+def is_whole(paths: Paths, id: str, expected: str | None = None) -> bool:
+    """Tell whether a result has the digest that is expected, or that its metadata holds.
+
+    A read error that is not "there is no such file" is raised: it is not damage.
+    """
+    found = find_result(paths, id)
+    if found is None:
+        return False
+    try:
+        with open(found[0], "rb") as file:
+            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except FileNotFoundError:
+        return False
+    return digest in {expected, read_object(paths.metadata(id)).get("digest")}
+
+
+def read_object(path: str) -> dict[str, Any]:
+    """Return the JSON object that a file holds; an empty one, and a word in the log, where it cannot be read."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return dict(json.load(file))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        _log.warning("%s cannot be read: %s", path, error)
+        return {}
+
+
+def read_metadata(path: str, paths: Paths) -> dict[str, Any]:
+    """Return what a file tells about an observation, and what its run recorded once for all of them."""
+    found = read_object(path)
+    with suppress(OSError, ValueError, LookupError, TypeError):  # an older version's, or its run's record is gone
+        timing = {"start": found["started"], "end": found["ended"], "duration": found["duration"]}
+        if blocks := found.get("timing"):
+            timing |= {**blocks, "total": found["duration"]}
+        found["timing"] = timing
+        found |= _recorded_once(paths.run_record(found["run_id"]))
+    return found
+
+
+@lru_cache(maxsize=64)
+def _recorded_once(path: str) -> dict[str, Any]:
+    """Return what a run's record holds of the metadata of all its specifications."""
+    with open(path, encoding="utf-8") as file:
+        record = json.load(file)
+    return {key: record[key] for key in ("environment", "code") if key in record}
