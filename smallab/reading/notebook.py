@@ -9,6 +9,13 @@ from typing import Any
 from smallab.observation import Failure, Observation
 from smallab.specification import Specification, encode
 
+class Observations(list[Observation]):
+    """A list of observations; in a notebook, a table."""
+
+    def _repr_html_(self) -> str:
+        return table(self)
+
+
 _ROWS = 60  # of more, the first and the last half are shown
 _CHARACTERS = 80  # in a cell
 

@@ -76,6 +76,7 @@ def described(error: BaseException) -> Failure:
 
 def portable(error: BaseException) -> bytes | None:
     """Pickle an exception if it survives the way back."""
+    frames = error.__traceback__
     try:
         data = dumps(error.with_traceback(None))  # with its class, where that is of __main__
         survives = len(data) <= _LARGEST_EXCEPTION and type(loads(data)) is type(error)
@@ -83,6 +84,8 @@ def portable(error: BaseException) -> bytes | None:
         raise
     except BaseException:  # noqa: BLE001  # whatever pickling raises: `Failure` holds what is to be known
         return None
+    finally:
+        error.__traceback__ = frames
     return data if survives else None
 
 

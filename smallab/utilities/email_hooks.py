@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, TypeVar, Unpack
 
 from smallab.callbacks import CallbackManager
-from smallab.files import HOST
+from smallab.storage.presence import HOST
 from smallab.observation import Failure, SpecificationFailed
 from smallab.specification import Specification, canonical
-from smallab.storage import check_name, root_folder
+from smallab.storage.base import check_name, root_folder
 
 _log = logging.getLogger("smallab")
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 from smallab.callbacks import CallbackManager
 from smallab.observation import Failure, SpecificationFailed
 from smallab.specification import Specification, canonical
-from smallab.storage import check_name, root_folder
+from smallab.storage.base import check_name, root_folder
 
 _log = logging.getLogger("smallab")
 
