@@ -15,6 +15,7 @@ from misbehaving import WAYS, FailsOn, LogsALot, Square
 
 import smallab
 from smallab import ExperimentRunner, load_result, load_results, specification_hash
+from smallab.storage.base import open_storage
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00")
 
@@ -124,20 +125,21 @@ def test_failure(options):
     assert failure["attempt"] == 1
 
 
-def test_attempts_are_counted_and_a_failure_goes_once_one_succeeds(tmp_path):
+def test_attempts_are_counted_within_a_run_and_a_failure_goes_once_one_succeeds(tmp_path):
     obstacle = tmp_path / "obstacle"
     obstacle.touch()
     experiment = FailsOn(1, while_there=str(obstacle))
-    for attempt in (1, 2, 3):
-        assert not run(specifications(1), experiment)
-        assert json.loads((folder_of({"x": 1}) / "failure.json").read_text(encoding="utf-8"))["attempt"] == attempt
+    for retries in (0, 2):
+        assert not run(specifications(1), experiment, retries=retries)
+        failure = json.loads((folder_of({"x": 1}) / "failure.json").read_text(encoding="utf-8"))
+        assert failure["attempt"] == retries + 1
         assert (listed(), listed("failed")) == ([], [{"x": 1}])
     obstacle.unlink()
     assert run(specifications(1), experiment)
     assert sorted(os.listdir(folder_of({"x": 1}))) == sorted(
         ["metadata.json", "specification.json", result_of({"x": 1}).name]
     )
-    assert load_result("batch", {"x": 1}).metadata["attempt"] == 4
+    assert load_result("batch", {"x": 1}).metadata["attempt"] == 1
     assert (listed(), listed("failed")) == ([{"x": 1}], [])
 
 
@@ -312,29 +314,45 @@ UNREADABLE = {
 }
 
 
+@pytest.mark.parametrize("which", ["completed", "failed"])
 @pytest.mark.parametrize("content", UNREADABLE.values(), ids=UNREADABLE)
-def test_an_unreadable_list_is_put_aside_and_rebuilt_from_the_tree(content, caplog):
+def test_an_unreadable_list_is_an_error_that_names_the_place_and_the_way_out(content, which):
+    run(specifications(1, 2, 3), FailsOn(3))
+    path = batch() / f"{which}.json"
+    path.write_bytes(content)
+    before = {name: (batch() / name).stat().st_mtime_ns for name in tree()}
+    with pytest.raises(ValueError) as caught:
+        run(specifications(1, 2, 3, 4), FailsOn(3))
+    assert str(caught.value).startswith(f"{path} cannot be read: ")
+    assert "smallab rebuild batch" in str(caught.value)
+    assert {name: (batch() / name).stat().st_mtime_ns for name in tree()} == before
+
+
+def test_the_error_of_an_unreadable_list_tells_the_line():
+    run(specifications(1, 2, 3))
+    (batch() / "completed.json").write_text('[\n{"x":1},\n{"x":2\n]\n', encoding="utf-8")
+    with pytest.raises(ValueError, match="line 4"):
+        run(specifications(1))
+
+
+@pytest.mark.parametrize("content", UNREADABLE.values(), ids=UNREADABLE)
+def test_rebuilding_puts_the_lists_aside_and_makes_them_anew_from_the_folders(content):
     run(specifications(1, 2, 3, 4), FailsOn(3))
     (batch() / "completed.json").write_bytes(content)
+    open_storage(None, "batch").rebuild()
+    assert content in [path.read_bytes() for path in batch().glob("completed.json.*")]
+    assert sorted(each["x"] for each in listed()) == [1, 2, 4]
+    assert listed("failed") == specifications(3)
     result = run(specifications(1, 2, 3, 4), FailsOn(3))
     assert sorted(each["x"] for each in result.skipped) == [1, 2, 4]
     assert [specification for specification, _ in result.failed] == [{"x": 3}]
-    (aside,) = batch().glob("completed.json.*")
-    assert aside.read_bytes() == content
-    assert str(aside) in caplog.text
-    assert sorted(each["x"] for each in listed()) == [1, 2, 4]
-    caplog.clear()
-    run(specifications(1, 2, 3, 4), FailsOn(3))
-    assert "cannot be read" not in caplog.text
 
 
-@pytest.mark.parametrize("content", UNREADABLE.values(), ids=UNREADABLE)
-def test_an_unreadable_list_of_failures_is_rebuilt_too(content):
-    run(specifications(1, 2, 3), FailsOn(2, 3))
-    (batch() / "failed.json").write_bytes(content)
-    result = run(specifications(1, 2, 3, 4), FailsOn(2, 3))
-    assert (result.completed, result.skipped) == (specifications(4), specifications(1))
-    assert sorted(each["x"] for each in listed("failed")) == [2, 3]
+def test_rebuilding_gives_back_a_list_that_was_deleted():
+    run(specifications(1, 2))
+    (batch() / "completed.json").unlink()
+    open_storage(None, "batch").rebuild()
+    assert listed() == sorted(specifications(1, 2), key=specification_hash)
 
 
 def test_readers_write_nothing_and_read_on_when_a_list_is_unreadable():
@@ -363,17 +381,18 @@ def test_rebuilding_takes_only_what_is_whole_and_ours():
     (folder_of({"x": 6}) / "metadata.json").unlink()
     (batch() / ("0" * 32)).mkdir()
     (batch() / "completed.json").write_bytes(b"")
+    open_storage(None, "batch").rebuild()
     result = run(specifications(*range(8)))
     assert result.skipped == specifications(0, 7)
     assert result.completed == specifications(*range(1, 7))
     assert all(found.result == {"square": found.specification["x"] ** 2} for found in load_results("batch"))
 
 
-def test_a_list_that_was_put_aside_is_not_put_aside_again():
+def test_what_was_put_aside_is_not_lost_when_more_is():
     run(specifications(1))
     for content in (b"{", b"[", b"("):
         (batch() / "completed.json").write_bytes(content)
-        run(specifications(1))
+        open_storage(None, "batch").rebuild()
     assert sorted(path.read_bytes() for path in batch().glob("completed.json.*")) == [b"(", b"[", b"{"]
 
 
@@ -467,6 +486,7 @@ def test_foreign_files_and_folders_are_left_alone(tmp_path):
         path.write_text(name, encoding="utf-8")
     run(specifications(1, 2), FailsOn(2))
     (batch() / "completed.json").write_bytes(b"{")
+    open_storage(None, "batch").rebuild()
     run(specifications(1, 2), FailsOn(2))
     run(specifications(1, 2), continue_from_last_run=False)
     assert [found.specification["x"] for found in load_results("batch")] == [1, 2]

@@ -148,6 +148,10 @@ class Storage(ABC):
             What tells that is damaged; the message names the place and the way out.
         """
 
+    def rebuild(self) -> tuple[Texts, Texts]:
+        """Have what is known made anew from what is saved, where a place has such a second source; return it."""
+        return self.known()
+
     @abstractmethod
     def forget(self, texts: Iterable[str]) -> None:
         """Have specifications count as never run; what was saved of them stays until it is replaced."""

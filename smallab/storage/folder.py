@@ -23,7 +23,7 @@ from smallab.specification import Specification, SpecificationError, Texts, dige
 from smallab.storage.base import Event, Format, Run, SeenRun, Status, Storage, is_name, iso
 from smallab.storage.files import entries, make_folder, remove, rename, replace, write, write_aside, write_new
 from smallab.storage.formats import format_named, formats
-from smallab.storage.journal import appender, event_line, parsed_event, read_lines
+from smallab.storage.journal import Journaled, appender, event_line, parsed_event, read_lines
 from smallab.storage.list_files import UnreadableList
 from smallab.storage.lists import Lists
 from smallab.storage.paths import Owner, Paths, new_id, run_ids
@@ -103,13 +103,18 @@ class Folder(Storage):
         known_files = {name for files in self._lists.files().values() for name in files}
         foreign = set(names) - known_files - {os.path.basename(self.paths.counted)}  # a lock of somebody's, half files
         if left.to_count or left.to_clear or foreign:
-            journaled = self._lists.update(to_count=left.to_count, to_clear=left.to_clear)
-            for text in journaled.started:
-                self._sweep(self.paths.of(digest(text)))
-            for text in journaled.completed:
-                self._remove_checkpoints(digest(text))
-            for folder in (self.folder, self.paths.journal, self.paths.runs):
-                self._sweep(folder)
+            self._tidy_up(self._lists.journaled(left.to_count))  # first: then nothing tells any more where to look
+            self._lists.update(to_count=left.to_count, to_clear=left.to_clear)
+
+    def _tidy_up(self, journaled: Journaled) -> None:
+        """Remove what killed workers left half written, and the checkpoints of what they completed."""
+        for text in journaled.started:
+            self._sweep(self.paths.of(digest(text)))
+        for id in map(digest, journaled.completed):
+            if os.path.exists(self.paths.checkpoints(id)) and is_whole(self.paths, id):
+                self._remove_checkpoints(id)
+        for folder in (self.folder, self.paths.journal, self.paths.runs):
+            self._sweep(folder)
 
     def _sweep(self, folder: str) -> None:
         """Remove what killed writers left half written in a folder."""
@@ -162,10 +167,10 @@ class Folder(Storage):
                 journaled = self._lists.journaled(own)
                 run.reported["completed"] |= dict.fromkeys(journaled.completed)
                 run.reported["failed"] |= journaled.failed
+            self._write_record(run.id, {**record, **run.counts, "ended": iso(time.time())})
             left = self._lists.left_behind()
             reported = run.reported["completed"], run.reported["failed"]
             self._lists.update(*reported, to_count=left.to_count, to_clear=[*left.to_clear, *own])
-            self._write_record(run.id, {**record, **run.counts, "ended": iso(time.time())})
         except (OSError, UnreadableList) as error:
             if not os.path.isdir(self.folder):
                 raise FileNotFoundError(f"{self.folder} vanished while the batch ran, with the results in it") from error

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from smallab.specification import Texts, canonical, digest
-from smallab.storage.files import entries, flush, remove, replace
+from smallab.storage.files import entries, flush, remove, replace, write_new
 from smallab.storage.journal import Journaled, read_counted
 from smallab.storage.list_files import UnreadableList, read_list, write_list
 from smallab.storage.lock import Lock
@@ -188,9 +188,9 @@ class Lists:
             found = self.in_folders()
             for which, texts in zip(("completed", "failed"), found, strict=True):
                 path = self._paths.list_file(which)
-                if os.path.exists(path):
-                    aside = f"{path}.{new_id()}"
-                    os.replace(path, aside)
+                with suppress(FileNotFoundError), open(path, "rb") as file:
+                    aside = f"{path}.before-{new_id()}"
+                    write_new(aside, file.read())  # and not renamed: without a list, all would run again
                     _log.warning("%s is kept as %s, and made anew from the folders", path, aside)
                 write_list(path, texts, files_in_lock[which])
         return found

@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from smallab import ExperimentRunner
+from smallab.storage.base import open_storage
 
 from .experiments import result_of
 
@@ -70,6 +71,16 @@ def visible(folder: Path) -> list[int]:
     return sorted(found)
 
 
+def run_and_rebuild(root: Path, batch: list[dict], experiment, **options):
+    """Run a batch; where a list cannot be read, do what the error says, and run it again."""
+    try:
+        return run(root, batch, experiment, **options)
+    except ValueError as error:
+        assert "smallab rebuild batch" in str(error)
+        open_storage(root, "batch").rebuild()
+        return run(root, batch, experiment, **options)
+
+
 def check_always(folder: Path) -> None:
     """Check what holds at every moment, also while runs go on and after they were killed."""
     completed, failed = listed(folder), listed(folder, "failed")
@@ -101,7 +112,7 @@ def _belongs(parts: tuple[str, ...], failures: set[str]) -> bool:
         case ("runs", entry):
             return entry.endswith(".json")
         case (entry,):
-            return len(entry) == 32 or entry.startswith(("completed.json.unreadable-", "failed.json.unreadable-"))
+            return len(entry) == 32 or entry.startswith(("completed.json.before-", "failed.json.before-"))
         case (id, entry):
             its_own = {
                 "specification.json",

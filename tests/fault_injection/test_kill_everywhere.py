@@ -22,6 +22,7 @@ from .helpers import (
     executed,
     listed,
     run,
+    run_and_rebuild,
     start,
     visible,
 )
@@ -39,7 +40,7 @@ def _work(root, batch, kill_at=0, options=None, times=1):
     injector = Injector(root / "batch", kill_at)
     injector.install()
     for _ in range(times):
-        run(root, batch, Counted(root / "executions"), **options or {})
+        run_and_rebuild(root, batch, Counted(root / "executions"), **options or {})
         note(root / "executions", AGAIN)
     (root / "points").write_text(json.dumps([injector.points, injector.counts]))
 

@@ -201,11 +201,15 @@ def _is_stopped(pid):
         return file.read().rpartition(")")[2].split()[0] == "T"
 
 
-def _two_minutes_later(folder):
+def _two_minutes_later(folder, seconds=130):
     """Make everything in a folder look as old as it would be then."""
     for path in [*folder.rglob("*"), folder]:
-        changed = path.stat().st_mtime - 130
+        changed = path.stat().st_mtime - seconds
         os.utime(path, (changed, changed))
+
+
+def _a_day_later(folder):
+    _two_minutes_later(folder, 86_500)
 
 
 def test_a_runner_that_is_stopped_amid_its_work_goes_on_as_if_nothing_had_been(quick_folder):
@@ -268,10 +272,52 @@ def test_what_a_living_run_elsewhere_completed_counts_and_its_journal_is_left_al
     assert {path: path.read_bytes() for path in journal.iterdir()} == files
 
 
-def test_what_a_run_elsewhere_left_behind_is_folded_when_it_has_been_silent_for_long(elsewhere):
+def test_what_a_silent_run_elsewhere_journaled_is_counted_and_its_files_stay(elsewhere):
     batch, root = elsewhere
     before = executed(root / "executions")
+    journal = root / "batch" / "journal"
+    _two_minutes_later(journal)
+    files = {path.name for path in journal.iterdir()}
+    result = run(root, batch, Counted(root / "executions"))
+    assert len(result.skipped) == 3
+    assert executed(root / "executions") == before
+    check_always(root / "batch")
+    assert set(listed(root / "batch")) == {0, 1, 2}
+    assert {path.name for path in journal.iterdir()} == {*files, "counted.json"}
+
+
+def test_what_was_counted_and_then_taken_out_of_the_list_stays_out(elsewhere):
+    batch, root = elsewhere
     _two_minutes_later(root / "batch" / "journal")
+    run(root, batch, Counted(root / "executions"))
+    (root / "batch" / "completed.json").write_text(json.dumps(batch[1:]))
+    assert set(listed(root / "batch")) == {1, 2}
+    _two_minutes_later(root / "batch" / "journal")
+    result = run(root, batch, Counted(root / "executions"))
+    assert [item["x"] for item in result.completed] == [0]
+
+
+def test_what_a_silent_run_journals_after_it_was_counted_is_counted_too(elsewhere):
+    """It was asleep, and has gone on."""
+    batch, root = elsewhere
+    journal = root / "batch" / "journal"
+    lines = (events := next(journal.glob("*.jsonl"))).read_bytes().splitlines(keepends=True)
+    events.write_bytes(b"".join(lines[:2]))
+    _two_minutes_later(journal)
+    run(root, batch[:2], Counted(root / "executions"))
+    assert set(listed(root / "batch")) == {0, 1}
+    with events.open("ab") as file:
+        file.write(lines[2])
+    _two_minutes_later(journal)
+    before = executed(root / "executions")
+    assert len(run(root, batch, Counted(root / "executions")).skipped) == 3
+    assert executed(root / "executions") == before
+
+
+def test_what_a_run_elsewhere_left_behind_goes_when_it_has_been_silent_for_a_day(elsewhere):
+    batch, root = elsewhere
+    before = executed(root / "executions")
+    _a_day_later(root / "batch" / "journal")
     result = run(root, batch, Counted(root / "executions"))
     assert len(result.skipped) == 3
     assert executed(root / "executions") == before
@@ -283,7 +329,7 @@ def test_a_journaled_completion_whose_file_does_not_match_runs_again(elsewhere):
     id = identity(batch[1])
     (root / "batch" / id / f"{id}.pkl").write_bytes(b"torn by a power cut")
     (root / "batch" / identity(batch[2]) / f"{identity(batch[2])}.pkl").unlink()
-    _two_minutes_later(root / "batch" / "journal")
+    _a_day_later(root / "batch" / "journal")
     result = run(root, batch, Counted(root / "executions"))
     assert [item["x"] for item in result.completed] == [1, 2]
     check_finished(root / "batch", batch)
@@ -295,6 +341,6 @@ def test_torn_lines_in_a_journal_cost_only_what_they_told(elsewhere):
     first, second, third = path.read_bytes().splitlines()
     torn = [first, b'{"event":"comple', b"\x00\xff\xfe", b"[]", b"3", second[: len(second) // 2], third[:-1]]
     path.write_bytes(b"\n".join([*torn, b'{"event":"started"}', b'{"event":"completed","id":"x"}', b""]))
-    _two_minutes_later(root / "batch" / "journal")
+    _a_day_later(root / "batch" / "journal")
     assert [item["x"] for item in run(root, batch, Counted(root / "executions")).completed] == [1, 2]
     check_finished(root / "batch", batch)
