@@ -59,26 +59,41 @@ class Hooks:
     Parameters
     ----------
     callbacks
-        As for `attach`.
+        As for `attach_callbacks`.
     """
 
     def __init__(self, callbacks: Iterable[CallbackManager] = ()) -> None:
         self._functions = CallbackManager()
-        self._attached: list[CallbackManager] = []
-        self.attach(callbacks)
+        self.attach_callbacks(callbacks)
 
-    def attach(self, callbacks: Iterable[CallbackManager]) -> None:
-        """Replace the list of callbacks; TypeError where that is not what they are."""
+    def attach_callbacks(self, callbacks: Iterable[CallbackManager]) -> None:
+        """Replace the list of hooks; an empty list takes all off."""
         if isinstance(callbacks, CallbackManager) or not isinstance(callbacks, Iterable):
             raise TypeError(f"callbacks are a list: [{callbacks!r}]")
-        attached = list(callbacks)
-        for callback in attached:
+        self._attached = list(callbacks)
+        for callback in self._attached:
             if not isinstance(callback, CallbackManager):
                 raise TypeError(f"{callback!r} is not an object of a subclass of CallbackManager")
-        self._attached = attached
 
-    def set_function(self, hook: str, function: Callable[..., object] | None) -> None:
-        """Have a hook call a function; None takes it off."""
+    def on_specification_complete(self, function: Callable[[Specification, Any], object] | None) -> None:
+        """Call ``function(specification, result)`` whenever a result was saved; None takes it off."""
+        self._call("on_specification_complete", function)
+
+    def on_specification_failure(self, function: Callable[[BaseException, Specification], object] | None) -> None:
+        """Call ``function(exception, specification)`` whenever one failed; None takes it off."""
+        self._call("on_specification_failure", function)
+
+    on_specification_falure = on_specification_failure  # as the documents of smallab 2 spell it
+
+    def on_batch_complete(self, function: Callable[[list[Specification]], object] | None) -> None:
+        """Call ``function(completed specifications)`` at the end of a run, if any completed; None takes it off."""
+        self._call("on_batch_complete", function)
+
+    def on_batch_failure(self, function: Callable[[list[BaseException], list[Specification]], object] | None) -> None:
+        """Call ``function(exceptions, failed specifications)`` at a run's end, if any failed; None takes it off."""
+        self._call("on_batch_failure", function)
+
+    def _call(self, hook: str, function: Callable[..., object] | None) -> None:
         if function is None:
             vars(self._functions).pop(hook, None)
         elif callable(function):

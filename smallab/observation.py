@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections import UserDict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -43,22 +42,6 @@ class Failure:
     type: str
     message: str
     traceback: str = field(default="", repr=False)
-
-    @classmethod
-    def of(cls, exception: BaseException) -> Failure:
-        """Describe an exception."""
-        if isinstance(exception, SpecificationFailed):
-            return exception.failure
-        kind = type(exception)
-        name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-        try:
-            message = "".join([str(exception)])  # a plain str, also where its __str__ returns a subclass
-            return cls(name, message, "".join(traceback.format_exception(exception)))
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001  # its own __str__; that it was raised must not be hidden
-            frames = traceback.format_tb(exception.__traceback__)
-            return cls(name, f"<its message cannot be had: {error!r}>", "".join(frames))
 
     def __str__(self) -> str:
         return f"{self.type}: {self.message}"

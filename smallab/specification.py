@@ -8,10 +8,10 @@ text, parsed.
 from __future__ import annotations
 
 import json
-import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+from smallab.plugins import opened
 
 Specification = dict[str, Any]
 Texts = dict[str, None]  # specifications as canonical JSON, each once and in order: an ordered set
@@ -67,19 +67,16 @@ def canonical(specification: Specification, where: str = "specification") -> str
     >>> canonical({"sizes": (64, 32), "lr": 0.1})
     '{"lr":0.1,"sizes":[64,32]}'
     """
-    if not isinstance(specification, dict):
-        raise SpecificationError(f"{where}: a specification is a dict, not {_described(specification)}")
     try:
         text = encode(specification)
         text.encode()  # lone surrogates end here
         if _is_plain(specification) or json.loads(text) == specification:
             return text  # equal after a round trip: every key is a string, every value plain JSON
-        problem = next(_problems(specification, where), None)  # or there are tuples, which compare unequal
-    except RecursionError:
-        problem = f"{where}: nested too deeply, or a list or dict that contains itself"
-    except (TypeError, ValueError) as error:
-        problem = next(_problems(specification, where), f"{where}: {error}")
-    if problem is not None:
+        otherwise = ""  # it may hold tuples, which compare unequal
+    except (TypeError, ValueError, RecursionError) as error:
+        otherwise = str(error)
+    problem = opened("problems").first_problem(specification, where, otherwise)
+    if problem:
         raise SpecificationError(problem)
     return text
 
@@ -98,52 +95,6 @@ def _is_plain(specification: Specification) -> bool:
     """Tell whether a dict holds strings as keys and scalars: what most do, at a quarter of a round trip's cost."""
     keys_are_strings = _STRING.issuperset(map(type, specification))
     return type(specification) is dict and keys_are_strings and _SCALARS.issuperset(map(type, specification.values()))
-
-
-def _problems(value: object, where: str) -> Iterator[str]:
-    """Yield, for every place that JSON cannot hold faithfully, what is wrong there."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                yield f"{where}: the key {key!r} is {_described(key)}; keys must be strings"
-            yield from _problems_of_scalar(key, f"{where}: the key {key!r}")
-            yield from _problems(item, f"{where}[{json.dumps(key, ensure_ascii=False)}]")
-    elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            yield from _problems(item, f"{where}[{index}]")
-    else:
-        yield from _problems_of_scalar(value, where)
-
-
-def _problems_of_scalar(value: object, where: str) -> Iterator[str]:
-    number = python_number(value)
-    if number is not None and not isinstance(number, (str, int, float)):
-        yield f"{where}: {_described(value)} is not JSON; {_way_out(value)}"
-    elif isinstance(number, float) and not math.isfinite(number):
-        yield f"{where}: {value!r} is not JSON; use null or a string"
-    else:
-        try:
-            str(number).encode()
-        except UnicodeEncodeError:
-            yield f"{where}: {value!r} holds a lone surrogate, which is not Unicode"
-        except ValueError as error:  # Python's limit on the digits of an int
-            yield f"{where}: {error}"
-
-
-def _way_out(value: object) -> str:
-    if isinstance(value, Mapping):
-        return "write it as a dict (dict(…))"
-    if isinstance(value, Iterable) and not isinstance(value, (bytes, bytearray)):
-        return "write it as a list (list(…) or .tolist())"
-    return "write it as a string or a number (str(…))"
-
-
-def _described(value: object) -> str:
-    try:
-        text = repr(value)
-    except Exception:  # noqa: BLE001  # an object that cannot even be shown is named by its type
-        return type(value).__name__
-    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '…'}"
 
 
 def digest(data: str | bytes) -> str:

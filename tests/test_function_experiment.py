@@ -564,7 +564,7 @@ class TestAsAnExperiment:
 
     @pytest.mark.parametrize("kind", ["a module's", "a closure's"])
     def test_it_travels(self, kind):
-        from smallab.pickling import dumps
+        from smallab.storage.pickling import dumps
 
         factor = 2
 

@@ -19,7 +19,7 @@ from smallab.functions.kinds import plain
 from smallab.functions.parameters import ParameterError, Parameters, declared
 from smallab.functions.signature import arguments, parameters_of, takes_params
 from smallab.functions.values import complete, separate, typed
-from smallab.pickling import dumps, loads
+from smallab.storage.pickling import dumps, loads
 from smallab.plugins import opened
 from smallab.reading.notebook import Observations
 from smallab.reading.tables import frame
@@ -27,9 +27,10 @@ from smallab.runner.execute import execute
 from smallab.runner.record import is_by_other_code, run_record, source
 from smallab.running import Running, current, new_seed
 from smallab.specification import Specification, canonical, parsed
-from smallab.storage.base import Format, check_name, root_folder
+from smallab.storage.base import Format
 from smallab.storage.calls import Calls
 from smallab.storage.formats import format_named
+from smallab.storage.paths import check_name, root_folder
 
 if TYPE_CHECKING:
     import logging

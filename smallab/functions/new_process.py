@@ -8,7 +8,7 @@ from typing import Any
 
 from joblib.externals.loky.backend.process import LokyProcess
 
-from smallab.pickling import dumps, loads
+from smallab.storage.pickling import dumps, loads
 
 
 class NewProcess(LokyProcess, multiprocessing.Process):  # type: ignore[misc]  # joblib has no types

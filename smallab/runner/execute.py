@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from smallab.experiment_types.experiment import Experiment
-from smallab.pickling import loads
-from smallab.runner.outcome import Report, described, portable
+from smallab.plugins import opened
+from smallab.runner.exceptions import failure_in_experiment, portable
+from smallab.runner.outcome import Report
 from smallab.running import Running
 from smallab.specification import parsed
 from smallab.storage.base import Storage
@@ -75,7 +76,8 @@ class Task:
 
 def _arrived(storage: Storage, run_id: str, packed: bytes, limits: Limits) -> Task:
     """Return a task in the process that it has travelled to."""
-    return Task(storage, run_id, loads(packed), limits, packed)
+    experiment: Experiment = opened("storage.pickling").loads(packed)
+    return Task(storage, run_id, experiment, limits, packed)
 
 
 def execute(
@@ -144,7 +146,7 @@ def record_failure(
     traceback
         Where it was, if that is not the error's own traceback.
     """
-    failure = described(error)
+    failure = failure_in_experiment(error)
     if traceback:
         failure = replace(failure, traceback=traceback)
     try:

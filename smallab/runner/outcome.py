@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from smallab.observation import Failure, Observation, SpecificationFailed
-from smallab.pickling import dumps, loads
+from smallab.observation import Failure, Observation
 from smallab.plugins import opened
+from smallab.runner.exceptions import revived
 from smallab.specification import Specification, Texts, parsed
 from smallab.storage.base import Status, Storage
 
 if TYPE_CHECKING:
     import pandas
 
-_PACKAGE = os.path.dirname(os.path.dirname(__file__))
-_LARGEST_EXCEPTION = 100_000  # bytes: what an exception drags along must not fill the runner's memory
 _SHOWN_FAILURES = 10
 
 
@@ -51,42 +49,7 @@ class Report:
 
     def error(self) -> BaseException:
         """Return the exception that was raised, or a `SpecificationFailed` that stands in for it."""
-        failure = self.failure or Failure("none", "it did not fail")
-        if self.exception is None:
-            return SpecificationFailed(failure)
-        try:
-            error: BaseException = loads(self.exception)
-        except KeyboardInterrupt:
-            raise
-        except BaseException:  # noqa: BLE001  # its class is known there, but not here, or does not load
-            return SpecificationFailed(failure)
-        if isinstance(error, SystemExit) and error.code is None and len(error.args) == 1:
-            error.code = error.args[0]  # where Dask is imported, pickle forgets it
-        error.add_note(f"In the worker:\n{failure.traceback}")
-        return error
-
-
-def described(error: BaseException) -> Failure:
-    """Describe what was raised, with the traceback from the experiment's own code on."""
-    inner = frames = error.__traceback__
-    while inner and inner.tb_frame.f_code.co_filename.startswith(_PACKAGE):
-        inner = inner.tb_next
-    return Failure.of(error.with_traceback(inner or frames))
-
-
-def portable(error: BaseException) -> bytes | None:
-    """Pickle an exception if it survives the way back."""
-    frames = error.__traceback__
-    try:
-        data = dumps(error.with_traceback(None))  # with its class, where that is of __main__
-        survives = len(data) <= _LARGEST_EXCEPTION and type(loads(data)) is type(error)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # noqa: BLE001  # whatever pickling raises: `Failure` holds what is to be known
-        return None
-    finally:
-        error.__traceback__ = frames
-    return data if survives else None
+        return revived(self.exception, self.failure or Failure("none", "it did not fail"))
 
 
 class BatchResult:
@@ -112,6 +75,10 @@ class BatchResult:
             self._completed[report.text] = None
         elif report.status == "failed":
             self._failed.append(report)
+
+    def load(self, text: str) -> Any:
+        """Return a result, read back as a later process would."""
+        return self._storage.load(text).value
 
     def has_completed(self, text: str) -> bool:
         """Tell whether a specification (canonical JSON) completed in this call."""
@@ -144,14 +111,10 @@ class BatchResult:
 
     def to_dataframe(self) -> pandas.DataFrame:
         """Return this call's specifications, the skipped ones too, as `smallab.to_dataframe` does."""
-        table: pandas.DataFrame = opened("reading.tables").frame(self._observations())
+        completed = map(self._storage.load, [*self._skipped, *self._completed])
+        failed = (self._storage.load_failure(report.text) for report in self._failed)
+        table: pandas.DataFrame = opened("reading.tables").frame(itertools.chain(completed, failed))
         return table
-
-    def _observations(self) -> Iterator[Observation]:
-        for text in (*self._skipped, *self._completed):
-            yield self._storage.load(text)
-        for report in self._failed:
-            yield self._storage.load_failure(report.text)
 
     def __bool__(self) -> bool:
         return not self._failed

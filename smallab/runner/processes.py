@@ -11,7 +11,7 @@ from weakref import WeakSet
 from smallab.experiment_types.experiment import Experiment
 from smallab.files import HOST, process_gone
 from smallab.formats import Format, format_named
-from smallab.pickling import dumps, load
+from smallab.storage.pickling import dumps, load
 from smallab.runner.execute import Execution, Limits
 from smallab.storage import Storage
 

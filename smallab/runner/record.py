@@ -13,11 +13,11 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, cast
 
-from smallab.storage.base import iso
+from smallab.storage.base import Storage, iso
 
 _log = logging.getLogger("smallab")
 
@@ -189,3 +189,19 @@ def is_by_other_code(metadata: Mapping[str, Any], experiment: object) -> bool:
     """Tell whether an observation was made by other code than the experiment's now; not where either is unknown."""
     then, now = metadata.get("code"), source(experiment)
     return None not in {then, now} and then != now
+
+
+def made_by_other_code(completed: Iterable[str], storage: Storage, experiment: Experiment) -> list[str]:
+    """Return those completed specifications whose run had another source for the experiment than it has now.
+
+    Only if some run of the batch had other code are the metadata of the specifications read. What was made where no
+    source could be had (an old shell) does not count as changed.
+    """
+    completed = list(completed)
+    code = source(experiment) if completed else None
+    if not code:
+        return []
+    other = {run.id for run in storage.runs() if run.record.get("code") not in {None, code}}
+    if not other:
+        return []
+    return [text for text in completed if storage.metadata(text).get("run_id") in other]

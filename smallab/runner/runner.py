@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from smallab.callbacks import CallbackManager, Hooks
 from smallab.experiment_types.experiment import Experiment
 from smallab.plugins import opened
 from smallab.runner.execute import Task
+from smallab.runner.options import Rerun, check_limits, check_rerun, copied, listed
 from smallab.runner.outcome import BatchResult, Report
 from smallab.runner.record import run_record
-from smallab.runner.selection import Rerun, check_rerun, listed, select
+from smallab.runner.selection import select
 from smallab.specification import Specification, Texts, parsed
-from smallab.storage.base import Storage, open_storage
+from smallab.storage.base import open_storage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("smallab")
 
 
-class ExperimentRunner:
+class ExperimentRunner(Hooks):
     """Runs batches: what was completed before is skipped, the rest runs, every result is safe once it exists.
 
     Parameters
@@ -52,8 +51,8 @@ class ExperimentRunner:
     def __init__(
         self, experiment_folder: str | os.PathLike[str] | None = None, callbacks: Iterable[CallbackManager] = ()
     ) -> None:
+        super().__init__(callbacks)
         self._folder = experiment_folder
-        self._hooks = Hooks(callbacks)
 
     def run(
         self,
@@ -123,27 +122,27 @@ class ExperimentRunner:
             Ctrl-C: what finished is saved, the rest runs the next time. A second one does not wait for threads.
         """
         rerun = check_rerun(rerun, continue_from_last_run)
-        schedules = opened("backends.schedule")
-        limits = schedules.checked_limits(num_parallel, retries, timeout, resources)
-        asked, experiment = listed(specifications), _copied(experiment)
+        limits = check_limits(num_parallel, retries, timeout, resources)
+        asked, experiment = listed(specifications), copied(experiment)
         storage = open_storage(self._folder, name, experiment.format)
-        selection = select(rerun, asked, storage, experiment)
-        result = BatchResult(storage, selection.skipped)
-        _log.info("%s: %s; results in %s", name, selection, storage.folder)
-        if selection.pending:
-            schedule = schedules.Schedule(experiment, backend, limits)
-            with storage.run(run_record(experiment) | selection.counts) as run:
-                storage.forget(selection.again)
+        pending, again, skipped = select(rerun, asked, storage, experiment)
+        result = BatchResult(storage, skipped)
+        counts = {"pending": len(pending), "skipped": len(skipped)}
+        _log.info("%s: %s; results in %s", name, counts, storage.folder)
+        if pending:
+            schedule = opened("backends.schedule").Schedule(experiment, backend, limits)
+            with storage.run(run_record(experiment) | counts) as run:
+                storage.forget(again)
                 task = Task(storage, run.id, experiment, limits, schedule.packed)
-                pending = _unfinished(selection.pending, result, propagate_exceptions)
-                self._tell_start(name, selection.pending)
-                shown = opened("display.progress").progress(name, **selection.counts, show=show_progress)
-                with shown as advance, closing(schedule.reports(task, pending)) as reports:
-                    for report in itertools.chain.from_iterable(map(_with_parts, reports)):
+                reports = schedule.reports(task, _unfinished(pending, result, propagate_exceptions))
+                self._tell_start(name, pending)
+                shown = opened("display.progress").progress(name, **counts, show=show_progress)
+                with closing(reports), shown as advance:
+                    for report in _with_parts(reports):
                         result.add(report)
                         run.ended(report.text, report.status)
-                        self._tell(report, storage, is_first_failure=result.counts["failed"] == 1)
-                        if report.text in selection.pending:
+                        self._tell(report, result)
+                        if report.text in pending:
                             advance(report.status)
             self._tell_end(result)
         if propagate_exceptions and not result:
@@ -164,65 +163,26 @@ class ExperimentRunner:
         """Keep the batches in another folder from now on."""
         self._folder = folder
 
-    def attach_callbacks(self, callbacks: Iterable[CallbackManager]) -> None:
-        """Replace the list of hooks; an empty list takes all off."""
-        self._hooks.attach(callbacks)
-
-    def on_specification_complete(self, function: Callable[[Specification, Any], object] | None) -> None:
-        """Call ``function(specification, result)`` whenever a result was saved; None takes it off."""
-        self._hooks.set_function("on_specification_complete", function)
-
-    def on_specification_failure(self, function: Callable[[BaseException, Specification], object] | None) -> None:
-        """Call ``function(exception, specification)`` whenever one failed; None takes it off."""
-        self._hooks.set_function("on_specification_failure", function)
-
-    on_specification_falure = on_specification_failure  # as the documents of smallab 2 spell it
-
-    def on_batch_complete(self, function: Callable[[list[Specification]], object] | None) -> None:
-        """Call ``function(completed specifications)`` at the end of a run, if any completed; None takes it off."""
-        self._hooks.set_function("on_batch_complete", function)
-
-    def on_batch_failure(self, function: Callable[[list[BaseException], list[Specification]], object] | None) -> None:
-        """Call ``function(exceptions, failed specifications)`` at a run's end, if any failed; None takes it off."""
-        self._hooks.set_function("on_batch_failure", function)
-
     def _tell_start(self, name: str, pending: Texts) -> None:
-        self._hooks.tell("set_experiment_name", lambda: (name,))
-        self._hooks.tell("on_batch_start", lambda: (name, [parsed(text) for text in pending]))
+        self.tell("set_experiment_name", lambda: (name,))
+        self.tell("on_batch_start", lambda: (name, [parsed(text) for text in pending]))
 
-    def _tell(self, report: Report, storage: Storage, is_first_failure: bool) -> None:
-        specification = partial(parsed, report.text)
+    def _tell(self, report: Report, result: BatchResult) -> None:
         if report.status == "completed":
-            self._hooks.tell(
-                "on_specification_complete", lambda: (specification(), storage.load(report.text).value)
-            )
+            self.tell("on_specification_complete", lambda: (parsed(report.text), result.load(report.text)))
         elif report.failure:
-            level = logging.ERROR if is_first_failure else logging.INFO  # the first is seen at once, the rest counted
-            place = storage.workspace(report.text)
-            _log.log(level, "%s failed; see %s\n%s", report.label, place, report.failure.traceback)
-            self._hooks.tell("on_specification_failure", lambda: (report.error(), specification()))
+            is_first = result.counts["failed"] == 1
+            level = logging.ERROR if is_first else logging.INFO  # the first is seen at once, the rest counted
+            _log.log(level, "%s failed; see %s\n%s", report.label, result.folder_of(report), report.failure.traceback)
+            self.tell("on_specification_failure", lambda: (report.error(), parsed(report.text)))
 
     def _tell_end(self, result: BatchResult) -> None:
-        if result.counts["completed"]:
-            self._hooks.tell("on_batch_complete", lambda: (copy.deepcopy(result.completed),))
+        if result.completed:
+            self.tell("on_batch_complete", lambda: (copy.deepcopy(result.completed),))
         if not result:
             failed = [specification for specification, _ in result.failed]
-            self._hooks.tell("on_batch_failure", lambda: (result.errors, copy.deepcopy(failed)))
+            self.tell("on_batch_failure", lambda: (result.errors, copy.deepcopy(failed)))
             _log.warning("%r: failed.json there lists those that failed, and why is in their failure.json", result)
-
-
-def _copied(experiment: Experiment) -> Experiment:
-    if isinstance(experiment, type) and issubclass(experiment, Experiment):
-        raise TypeError(f"{experiment.__name__} is a class; pass an object of it: {experiment.__name__}(…)")
-    if not isinstance(experiment, Experiment):
-        raise TypeError(f"{experiment!r} is not an Experiment; subclass smallab.Experiment and write its main")
-    try:
-        return copy.deepcopy(experiment)
-    except Exception as error:  # whatever copying its attributes raises
-        raise TypeError(
-            f"{type(experiment).__name__} cannot be copied, and every specification runs on a copy of it: {error}. "
-            "Make what cannot be copied (locks, files, connections) in main, not in __init__"
-        ) from error
 
 
 def _unfinished(pending: Iterable[str], result: BatchResult, stop_at_failure: bool) -> Iterator[str]:
@@ -234,8 +194,9 @@ def _unfinished(pending: Iterable[str], result: BatchResult, stop_at_failure: bo
             yield text
 
 
-def _with_parts(report: Report) -> Iterator[Report]:
-    """Yield a report for everything whose result was saved on the way, then the report itself."""
-    for part in report.parts:
-        yield Report(part, part, "completed")
-    yield report
+def _with_parts(reports: Iterable[Report]) -> Iterator[Report]:
+    """Yield the reports, each behind one for every specification whose result it saved on the way."""
+    for report in reports:
+        for part in report.parts:
+            yield Report(part, part, "completed")
+        yield report

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -217,35 +216,6 @@ class Storage(ABC):
         """Return the folder for a specification's files; it is made by whoever writes the first one."""
 
 
-_ILLEGAL = re.compile(
-    r'[<>:"/\\|?*\x00-\x1f\ud800-\udfff]|^\s|[. ]$|^(con|prn|aux|nul|con(in|out)\$|com[0-9¹²³]|lpt[0-9¹²³]) *(\.|$)',
-    re.IGNORECASE,
-)
-
-
-def is_name(name: str) -> bool:
-    """Tell whether a batch may be called so: it is one path component on Linux, macOS and Windows."""
-    return 0 < len(name.encode(errors="replace")) <= 200 and not _ILLEGAL.search(name)
-
-
-def check_name(name: str) -> str:
-    """Return a batch's name if it may be called so; else raise ValueError."""
-    if not isinstance(name, str):
-        raise ValueError(f"a batch's name is a str, not {type(name).__name__} {name!r}")  # noqa: TRY004  # one error for all
-    if not is_name(name):
-        raise ValueError(
-            f"{name!r} cannot name a batch: it names a folder, on Windows too, so it must not be empty or "
-            "longer than 200 bytes, be reserved (con, nul, …), begin with a space, end in a space or a dot, or hold "
-            'any of < > : " / \\ | ? *'
-        )
-    return name
-
-
-def root_folder(folder: str | os.PathLike[str] | None) -> str:
-    """Return where the batches are, absolute: the argument, else SMALLAB_ROOT, else ``experiment_runs``."""
-    return os.path.abspath(os.path.expanduser(folder or os.environ.get("SMALLAB_ROOT") or "experiment_runs"))
-
-
 def open_storage(folder: str | os.PathLike[str] | None, name: str, format: str | Format = "pickle") -> Storage:
     """Return the place of a batch.
 
@@ -258,7 +228,7 @@ def open_storage(folder: str | os.PathLike[str] | None, name: str, format: str |
     format
         How its results are written.
     """
-    storage: Storage = opened("storage.folder").Folder(root_folder(folder), check_name(name), format)
+    storage: Storage = opened("storage.folder").open_folder(folder, name, format)
     return storage
 
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from smallab.observation import Failure, Metadata, Observation
+from smallab.observation import Metadata, Observation
+from smallab.runner.exceptions import failure_of
 from smallab.specification import SpecificationError, canonical
 from smallab.storage.base import Format
 from smallab.storage.files import entries
@@ -80,7 +81,7 @@ class Calls(Folder):
             text = self.text(id)
         except SpecificationError as error:  # damaged: it must not hide the others
             metadata = Metadata(partial(read_metadata, self.paths.metadata(id), self.paths))
-            return Observation(id, {}, None, Failure.of(error), metadata)
+            return Observation(id, {}, None, failure_of(error), metadata)
         files = entries(self.paths.of(id))
         if text is None or any(name.endswith(".tmp") for name in files):  # at work, or killed at it
             return None

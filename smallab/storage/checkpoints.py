@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from smallab.pickling import Unpickler, pickler
+from smallab.storage.pickling import Unpickler, pickler
 from smallab.storage.files import entries, make_folder, remove, replace
 
 _log = logging.getLogger("smallab")

@@ -19,14 +19,15 @@ from functools import partial
 from typing import Any
 
 from smallab.observation import Failure, Metadata, Observation
+from smallab.runner.exceptions import failure_of
 from smallab.specification import Specification, SpecificationError, Texts, digest, encode, parsed
-from smallab.storage.base import Event, Format, Run, SeenRun, Status, Storage, is_name, iso
+from smallab.storage.base import Event, Format, Run, SeenRun, Status, Storage, iso
 from smallab.storage.files import entries, make_folder, remove, rename, replace, write, write_aside, write_new
 from smallab.storage.formats import format_named, formats
 from smallab.storage.journal import Journaled, appender, event_line, parsed_event, read_lines
 from smallab.storage.list_files import UnreadableList
 from smallab.storage.lists import Lists
-from smallab.storage.paths import Owner, Paths, new_id, run_ids
+from smallab.storage.paths import Owner, Paths, check_name, is_name, new_id, root_folder, run_ids
 from smallab.storage.presence import HOST, clock, is_abandoned, presence, this_process, touched
 from smallab.storage.results import find_result, is_whole, read_metadata, read_object
 
@@ -269,7 +270,7 @@ class Folder(Storage):
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001  # whatever unpickling raises: it must not hide the others
-            failure = Failure.of(error)
+            failure = failure_of(error)
             failure = dataclasses.replace(failure, message=f"{path} cannot be read: {failure.message}")
             return Observation(id, parsed(text), None, failure, self.metadata(text))
 
@@ -333,6 +334,11 @@ def _interrupted_twice(error: BaseException | None) -> bool:
         interruptions += isinstance(error, KeyboardInterrupt)
         error = error.__context__
     return interruptions > 1
+
+
+def open_folder(folder: str | os.PathLike[str] | None, name: str, format: str | Format) -> Folder:
+    """Return a batch's folder tree; ValueError where a folder cannot be called so."""
+    return Folder(root_folder(folder), check_name(name), format)
 
 
 def batch_names(root: str) -> list[str]:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
-from smallab.pickling import cloudpickle, dumps, load
+from smallab.storage.pickling import cloudpickle, dumps, load
 from smallab.plugins import plugins
 from smallab.specification import python_number
 from smallab.storage.base import Format

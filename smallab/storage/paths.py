@@ -12,11 +12,38 @@ from typing import Literal, Self
 
 Which = Literal["completed", "failed"]
 
+_ILLEGAL = re.compile(
+    r'[<>:"/\\|?*\x00-\x1f\ud800-\udfff]|^\s|[. ]$|^(con|prn|aux|nul|con(in|out)\$|com[0-9¹²³]|lpt[0-9¹²³]) *(\.|$)',
+    re.IGNORECASE,
+)
 _ID = re.compile(r"[0-9a-f]{32}")
 _CALL = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_\d{6}_[0-9a-f]{6}")  # what `new_id` makes
 _OWNED = re.compile(r"((?P<run_id>[^.]+)\.)?(?P<host>[^.]+)\.(?P<pid>\d+)\.(?P<rest>[^.]+)(\.tmp|-completed|-failed)?")
 _token = os.urandom(4).hex()
 _numbers = itertools.count()
+
+
+def is_name(name: str) -> bool:
+    """Tell whether a batch may be called so: it is one path component on Linux, macOS and Windows."""
+    return 0 < len(name.encode(errors="replace")) <= 200 and not _ILLEGAL.search(name)
+
+
+def check_name(name: str) -> str:
+    """Return a batch's name if it may be called so; else raise ValueError."""
+    if not isinstance(name, str):
+        raise ValueError(f"a batch's name is a str, not {type(name).__name__} {name!r}")  # noqa: TRY004  # one error for all
+    if not is_name(name):
+        raise ValueError(
+            f"{name!r} cannot name a batch: it names a folder, on Windows too, so it must not be empty or "
+            "longer than 200 bytes, be reserved (con, nul, …), begin with a space, end in a space or a dot, or hold "
+            'any of < > : " / \\ | ? *'
+        )
+    return name
+
+
+def root_folder(folder: str | os.PathLike[str] | None) -> str:
+    """Return where the batches are, absolute: the argument, else SMALLAB_ROOT, else ``experiment_runs``."""
+    return os.path.abspath(os.path.expanduser(folder or os.environ.get("SMALLAB_ROOT") or "experiment_runs"))
 
 
 def new_id() -> str:

@@ -25,9 +25,9 @@ from typing import Any, Literal, TypedDict, TypeVar, Unpack
 
 from smallab.callbacks import CallbackManager
 from smallab.storage.presence import HOST
-from smallab.observation import Failure, SpecificationFailed
+from smallab.runner.exceptions import failure_of
 from smallab.specification import Specification, canonical
-from smallab.storage.base import check_name, root_folder
+from smallab.storage.paths import check_name, root_folder
 
 _log = logging.getLogger("smallab")
 
@@ -227,7 +227,7 @@ class EmailCallback(EmailCallbackBatchOnly):
     def on_specification_failure(self, exception: BaseException, specification: Specification) -> None:
         """Mail that a specification failed, and its traceback."""
         super().on_specification_failure(exception, specification)
-        failure, text = _failure_of(exception), _json(specification)
+        failure, text = failure_of(exception), _json(specification)
         body = f"Specification: {text}\nFailure: {_line(str(failure))}\n\n{_end(failure.traceback)}"
         self._send_unless_paused(f"failed: {failure}", lambda: body)
 
@@ -331,10 +331,6 @@ def _addresses(text: str) -> list[str]:
     return found
 
 
-def _failure_of(exception: BaseException) -> Failure:
-    return exception.failure if isinstance(exception, SpecificationFailed) else Failure.of(exception)
-
-
 def _kind(exception: BaseException) -> str:
     return exception.failure.type if isinstance(exception, SpecificationFailed) else type(exception).__qualname__
 
@@ -342,7 +338,7 @@ def _kind(exception: BaseException) -> str:
 def _failures(exceptions: Sequence[BaseException], specifications: Sequence[Specification]) -> str:
     """Describe what failed: how often each type, the first of them, and one traceback."""
     kinds = Counter(map(_kind, exceptions)).most_common()
-    failures = [_failure_of(exception) for exception in exceptions[:LISTED]]
+    failures = [failure_of(exception) for exception in exceptions[:LISTED]]
     lines = [
         f"{_json(item)}\n    {_line(str(failure))}" for item, failure in zip(specifications, failures, strict=False)
     ]

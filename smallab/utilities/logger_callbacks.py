@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from smallab.callbacks import CallbackManager
-from smallab.observation import Failure, SpecificationFailed
+from smallab.runner.exceptions import failure_of
 from smallab.specification import Specification, canonical
-from smallab.storage.base import check_name, root_folder
+from smallab.storage.paths import check_name, root_folder
 
 _log = logging.getLogger("smallab")
 
@@ -44,7 +44,7 @@ class LoggingCallback(CallbackManager):
 
     def on_specification_failure(self, exception: BaseException, specification: Specification) -> None:
         """Log that a specification failed, and why."""
-        failure = exception.failure if isinstance(exception, SpecificationFailed) else Failure.of(exception)
+        failure = failure_of(exception)
         self.logger.error("%s: failed: %s: %s", self.experiment_name, canonical(specification), failure)
 
     def on_batch_complete(self, specifications: list[Specification]) -> None:
