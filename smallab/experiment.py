@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pandas
 
     from smallab.calls import Calls, Observations
-    from smallab.parameters import Parameter
+    from smallab.functions.parameters import Parameters
 
 __all__ = ["Experiment", "FunctionExperiment", "experiment"]
 
@@ -90,7 +90,7 @@ class FunctionExperiment(Experiment, Generic[P, R]):
         self.callbacks = checked_callbacks(callbacks)
         self.code = source(function)  # now: its file may be edited before the first call
         self._calls: dict[str, Calls] = {}
-        self._parameters: tuple[int, dict[str, Parameter]] | None = None
+        self._parameters: tuple[int, Parameters] | None = None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function, record what comes of it, and return what it returns."""
@@ -170,7 +170,7 @@ class FunctionExperiment(Experiment, Generic[P, R]):
         ImportError
             click is not installed.
         """
-        from smallab.command_line import run
+        from smallab.command_line.program import run
 
         run(self, arguments)
 
@@ -223,7 +223,7 @@ class FunctionExperiment(Experiment, Generic[P, R]):
 
     def main(self, specification: Specification) -> Any:
         """Run one specification of a batch."""
-        from smallab.parameters import complete
+        from smallab.functions.values import complete
 
         completed = complete(self.parameters, specification)
         if _has_seed(completed):
@@ -232,9 +232,10 @@ class FunctionExperiment(Experiment, Generic[P, R]):
         return self.__wrapped__(*args, **kwargs)
 
     @property
-    def parameters(self) -> dict[str, Parameter]:
+    def parameters(self) -> Parameters:
         """The parameters by name, from the signature, the docstring and ``@parameter``."""
-        from smallab.parameters import declared, parameters_of
+        from smallab.functions.parameters import declared
+        from smallab.functions.signature import parameters_of
 
         count = len(declared(self))  # a group may declare more, later on
         if self._parameters is None or self._parameters[0] != count:
@@ -294,32 +295,36 @@ class FunctionExperiment(Experiment, Generic[P, R]):
 
     def _passed(self, specification: Specification) -> _Passed:
         """Return the arguments that the function gets for a specification."""
-        from smallab.parameters import arguments, typed
+        from smallab.functions.signature import arguments
+        from smallab.functions.values import typed
 
         return arguments(self.__wrapped__, typed(self.parameters, specification))
 
     def _completed(self, given: Mapping[str, Any]) -> tuple[Specification, Any]:
         """Return the specification that given arguments make, and the folder that is among them."""
-        from smallab.parameters import complete, separate
+        from smallab.functions.values import complete, separate
 
         values, settings = separate(self.parameters, given)
         return complete(self.parameters, values), settings.get("output_dir")
 
     def _bound(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[_Passed, Specification]:
         """Return the arguments that the function gets in a call, and the specification that they make."""
-        from smallab.parameters import ParameterError, arguments, complete, plain, takes_params, typed
+        from smallab.functions.kinds import plain
+        from smallab.functions.parameters import ParameterError, Parameters
+        from smallab.functions.signature import arguments, takes_params
+        from smallab.functions.values import complete, typed
 
-        own = {name: item for name, item in self.parameters.items() if not name.startswith("**")}
+        own = self.parameters
         seed = {}
-        if "random_seed" not in own and len(own) == len(self.parameters) and "random_seed" in kwargs:
-            seed = complete({}, {"random_seed": kwargs.pop("random_seed")})
+        if "random_seed" in kwargs and "random_seed" not in own and own.others is None:
+            seed = complete(Parameters(), {"random_seed": kwargs.pop("random_seed")})
         signature = self._signature
         given = _by_name(signature.bind_partial(*args, **kwargs))
         if list(signature.parameters) == ["params"] and takes_params(self.__wrapped__):
             (params,) = signature.bind(*args, **kwargs).args
             specification = complete(own, {**params, **seed})
             return self._passed(specification), specification
-        rest = {name: item for name, item in own.items() if name not in given}
+        rest = Parameters(item for name, item in own.items() if name not in given)
         try:
             defaults = complete(rest, {})
         except ParameterError:
@@ -327,7 +332,11 @@ class FunctionExperiment(Experiment, Generic[P, R]):
             raise
         specification = {name: plain(given[name]) if name in given else defaults[name] for name in (own | given)}
         pythons = {name: item.default for name, item in signature.parameters.items()}
-        others = {key: item for key, item in rest.items() if item.envvar or item.default is not pythons.get(key, rest)}
+        others = Parameters(
+            item
+            for name, item in rest.items()
+            if item.envvar or name not in pythons or item.default is not pythons[name]
+        )
         if others:  # from @parameter or an environment variable: Python does not know these
             given |= typed(others, {name: defaults[name] for name in others})
             return arguments(self.__wrapped__, given), specification | seed

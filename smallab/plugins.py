@@ -29,7 +29,7 @@ def plugins(group: str) -> tuple[Any, ...]:
     group
         "smallab.callbacks": objects of subclasses of `CallbackManager`, or these subclasses. They are told of every
         batch and of every call of an experiment. "smallab.formats": formats, or their classes. "smallab.parameters":
-        objects of `smallab.parameters.Parameter`, which every function written ``def f(params)`` has then.
+        objects of `smallab.functions.parameters.Parameter`, which every function written ``def f(params)`` has then.
     """
     from importlib.metadata import entry_points
 

@@ -22,6 +22,15 @@ class SpecificationError(ValueError):
     """A specification cannot be written as JSON; the message names the place inside it."""
 
 
+def python_number(value: Any) -> Any:
+    """Return the Python number inside a numpy scalar; anything else as it is (numpy need not be installed)."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None or not isinstance(value, numpy.generic) or value.dtype.kind not in "biuf":
+        return value
+    number = value.item()
+    return number if isinstance(number, (int, float)) else value  # a long double holds more than either
+
+
 def _scalar(value: object) -> object:
     """Return the Python number inside a numpy scalar (numpy need not be installed)."""
     numpy = sys.modules.get("numpy")

@@ -4,8 +4,8 @@ import pytest
 
 from smallab import ExperimentRunner, group, load_results, parameter
 from smallab.experiment import FunctionExperiment
-from smallab.group import Group
-from smallab.parameters import ParameterError
+from smallab.functions.group import Group
+from smallab.functions.parameters import ParameterError
 
 
 @pytest.fixture

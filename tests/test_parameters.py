@@ -13,20 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smallab import SpecificationError, parameter
-from smallab.parameters import (
-    MISSING,
-    ParameterError,
-    arguments,
-    complete,
-    documented,
-    from_text,
-    only_parameters,
-    parameters_of,
-    plain,
-    separate,
-    takes_params,
-    typed,
-)
+from smallab.functions.docstring import documented
+from smallab.functions.kinds import plain
+from smallab.functions.parameters import MISSING, Declaration, ParameterError, Parameters
+from smallab.functions.signature import arguments, only_parameters, parameters_of, takes_params
+from smallab.functions.values import complete, from_text, separate, typed
 
 
 class Colour(enum.Enum):
@@ -363,7 +354,7 @@ def test_an_unknown_one_is_named_with_the_one_that_was_meant():
     ):
         complete(parameters_of(fit), {"learning_rat": 1, "steps": 1, "learning_rate": 1})
     with pytest.raises(ParameterError, match="'x': there is no such parameter; there are none"):
-        complete({}, {"x": 1})
+        complete(Parameters(), {"x": 1})
 
 
 @pytest.mark.parametrize(("value", "fits"), [("sgd", True), ("adm", False)])
@@ -466,7 +457,7 @@ def test_a_file_that_holds_no_parameters(tmp_path, name, content, message):
     if content is not None:
         (tmp_path / name).write_text(content, encoding="utf-8")
     with pytest.raises(ParameterError, match="'params_file': ") as caught:
-        separate({}, {"params_file": tmp_path / name})
+        separate(Parameters(), {"params_file": tmp_path / name})
     assert message in str(caught.value)
 
 
@@ -478,7 +469,7 @@ def test_a_parameter_can_be_pickled():
 
 
 def test_declarations_alone_make_parameters():
-    found = only_parameters([("rate", {"type": float}), ("rate", {"default": 2})])
+    found = only_parameters([Declaration("rate", {"type": float}), Declaration("rate", {"default": 2})])
     assert (found["rate"].type, found["rate"].default) == (float, 2)
 
 

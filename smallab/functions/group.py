@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, overload
+from typing import Any, NoReturn, ParamSpec, TypeVar, overload
 
-from smallab import parameters
-
-if TYPE_CHECKING:
-    from smallab.experiment import FunctionExperiment
+from smallab.experiment import FunctionExperiment, experiment
+from smallab.functions.parameters import Declaration, declare, declared
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,12 +32,12 @@ class Group:
         self.__doc__ = function.__doc__
         self.__module__ = function.__module__
         self._members: dict[str, Any] = {}
-        parameters.declare(parameters.declared(function), self)
-        inspected = function.__code__.co_varnames[: function.__code__.co_argcount]
-        if inspected:
+        declare(declared(function), self)
+        arguments = list(inspect.signature(function).parameters)
+        if arguments:
             raise TypeError(
-                f"the group {self.name} has arguments ({', '.join(inspected)}); a group's parameters are declared "
-                f"above it: @parameter({inspected[0]!r}, …)"
+                f"the group {self.name} has arguments ({', '.join(arguments)}); a group's parameters are declared "
+                f"above it: @parameter({arguments[0]!r}, …)"
             )
 
     @property
@@ -72,8 +72,6 @@ class Group:
         ValueError
             The group has a member of that name.
         """
-        from smallab.experiment import FunctionExperiment, experiment
-
         if function is None:
             return lambda function: self.experiment(function, **options)
         made = function if isinstance(function, FunctionExperiment) else experiment(function, **options)
@@ -94,12 +92,12 @@ class Group:
         if name in self._members:
             raise ValueError(f"the group {self.name} has a member {name!r} already; give one of them another name=")
         self._members[name] = member
-        return parameters.declare(_inherited(parameters.declared(self)), member)
+        return declare(_inherited(declared(self)), member)
 
-    def hand_down(self, declarations: Sequence[parameters.Declaration]) -> None:
+    def hand_down(self, declarations: Sequence[Declaration]) -> None:
         """Have the members inherit declarations too: called when ``@parameter`` comes after they do."""
         for member in self._members.values():
-            parameters.declare(_inherited(declarations), member)
+            declare(_inherited(declarations), member)
 
     def cli(self, arguments: Sequence[str] | None = None) -> NoReturn:
         """Run the experiment that the command line names, and exit (extra ``cli``).
@@ -116,7 +114,7 @@ class Group:
         ImportError
             click is not installed.
         """
-        from smallab.command_line import run
+        from smallab.command_line.program import run
 
         run(self, arguments)
 
@@ -124,8 +122,8 @@ class Group:
         return f"<group {self.name}: {', '.join(self._members) or 'empty'}>"
 
 
-def _inherited(declarations: Sequence[parameters.Declaration]) -> list[parameters.Declaration]:
-    return [(name, {**options, "inherited": True}) for name, options in declarations]
+def _inherited(declarations: Sequence[Declaration]) -> list[Declaration]:
+    return [dataclasses.replace(declaration, inherited=True) for declaration in declarations]
 
 
 @overload

@@ -1,0 +1,424 @@
+"""Kinds of values: what an annotation accepts, as an object, as JSON and as text, and what that is called.
+
+`kind_of` makes a `Kind` of an annotation. There is one class for each kind, and in it everything about the kind.
+"""
+
+# ruff: noqa: D102  # what each kind's methods do, Kind's say
+
+from __future__ import annotations
+
+import enum
+import json
+import math
+import os
+import types
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from smallab.specification import python_number
+
+
+class MismatchError(ValueError):
+    """A value is not of a kind."""
+
+
+class Kind(ABC):
+    """What a value may be.
+
+    Attributes
+    ----------
+    words
+        What stands after "expected" in an error message.
+    placeholder
+        What stands for a value in the help of a command line.
+    is_list
+        A value has items; on a command line it is repeated.
+    """
+
+    words: str
+    placeholder: str
+    is_list = False
+
+    @abstractmethod
+    def convert(self, value: Any) -> Any:
+        """Return an object of this kind: of one that is given, or of the JSON that a specification holds of it.
+
+        Raises
+        ------
+        MismatchError
+            The value is not of this kind.
+        """
+
+    def read(self, text: Any) -> Any:
+        """Return an object of this kind, of a text (of several, if it is a list); else raise MismatchError."""
+        return self.convert(text)
+
+    @property
+    def without_none(self) -> Kind:
+        """The kind itself; of an Optional[X], that of X."""
+        return self
+
+
+class Anything(Kind):
+    """All JSON: where nothing is annotated, or something of which only the name is known."""
+
+    placeholder = "JSON"
+
+    def __init__(self, words: str = "JSON") -> None:
+        self.words = words
+
+    def convert(self, value: Any) -> Any:
+        return value
+
+    def read(self, text: Any) -> Any:
+        """Return what a text says as JSON; else the text."""
+        try:
+            return json.loads(text, parse_constant=_refuse)
+        except (ValueError, TypeError):
+            return text
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"JSON has no {constant}")
+
+
+class Integer(Kind):
+    """An int, and no bool."""
+
+    words = "an integer"
+    placeholder = "INTEGER"
+
+    def convert(self, value: Any) -> int:
+        number = python_number(value)
+        if isinstance(number, int) and not isinstance(number, bool):
+            return number
+        raise MismatchError
+
+    def read(self, text: Any) -> int:
+        try:
+            return int(text)
+        except ValueError:
+            raise MismatchError from None
+
+
+class Number(Kind):
+    """A float; a whole number stays an int, so that ``--x 3`` and ``f(3)`` are one specification."""
+
+    words = "a number"
+    placeholder = "NUMBER"
+
+    def convert(self, value: Any) -> float:
+        number = python_number(value)
+        if isinstance(number, (int, float)) and not isinstance(number, bool):
+            return number
+        raise MismatchError
+
+    def read(self, text: Any) -> float:
+        try:
+            return int(text)
+        except ValueError:
+            pass
+        try:
+            number = float(text)
+        except ValueError:
+            raise MismatchError from None
+        if not math.isfinite(number):  # JSON has none
+            raise MismatchError
+        return number
+
+
+class Boolean(Kind):
+    """A bool; as text, what people write for one."""
+
+    words = "true or false"
+    placeholder = "BOOLEAN"
+    true = frozenset({"true", "yes", "on", "1"})
+    false = frozenset({"false", "no", "off", "0"})
+
+    def convert(self, value: Any) -> bool:
+        found = python_number(value)
+        if isinstance(found, bool):
+            return found
+        raise MismatchError
+
+    def read(self, text: Any) -> bool:
+        word = str(text).lower()
+        if word in self.true:
+            return True
+        if word in self.false:
+            return False
+        raise MismatchError
+
+
+class Text(Kind):
+    """A str."""
+
+    words = "text"
+    placeholder = "TEXT"
+
+    def convert(self, value: Any) -> str:
+        if isinstance(value, str):
+            return str(value)
+        raise MismatchError
+
+
+class Nothing(Kind):
+    """None, which is one of the kinds of an Optional[X]."""
+
+    words = "none"
+    placeholder = "NONE"
+
+    def convert(self, value: Any) -> None:
+        if value is not None:
+            raise MismatchError
+
+    def read(self, text: Any) -> None:
+        if str(text).lower() not in {"none", "null"}:
+            raise MismatchError
+
+
+class FilePath(Kind):
+    """A Path, or another class of paths."""
+
+    words = "a path"
+    placeholder = "PATH"
+
+    def __init__(self, path_type: Any = Path) -> None:
+        self.path_type = path_type
+
+    def convert(self, value: Any) -> Any:
+        if isinstance(value, (str, os.PathLike)):
+            return self.path_type(value)
+        raise MismatchError
+
+
+class OneOf(Kind):
+    """One of the values that a Literal lists."""
+
+    def __init__(self, values: Iterable[Any]) -> None:
+        self.values = list(values)
+        texts = [str(plain(value)) for value in self.values]
+        self.placeholder = f"[{'|'.join(texts)}]"
+        self.words = ", ".join(texts)
+        if len(texts) > 1:
+            self.words = f"one of {self.words}"
+
+    def convert(self, value: Any) -> Any:
+        for candidate in self.values:
+            if same(candidate, value):
+                return candidate
+        raise MismatchError
+
+    def read(self, text: Any) -> Any:
+        for candidate in self.values:
+            if str(candidate) == text:
+                return candidate
+        raise MismatchError
+
+
+class Member(OneOf):
+    """A member of an Enum: itself, or its name, or its value."""
+
+    def __init__(self, enumeration: type[enum.Enum]) -> None:
+        super().__init__(enumeration.__members__.values())
+        self.enumeration = enumeration
+
+    def convert(self, value: Any) -> Any:
+        if isinstance(value, self.enumeration):
+            return value
+        if isinstance(value, str) and value in self.enumeration.__members__:
+            return self.enumeration[value]
+        for member in self.enumeration:
+            if same(member.value, value):
+                return member
+        raise MismatchError
+
+    def read(self, text: Any) -> Any:
+        return self.convert(text)
+
+
+class ListOf(Kind):
+    """A list, or a tuple of any length, whose items are of one kind."""
+
+    is_list = True
+
+    def __init__(self, item: Kind, list_type: type[list[Any] | tuple[Any, ...]] = list) -> None:
+        self.item = item
+        self.list_type = list_type
+        self.placeholder = item.placeholder
+        self.words = f"a list, each item {item.words}"
+
+    def convert(self, value: Any) -> Any:
+        return self.list_type(map(self.item.convert, _items(value)))
+
+    def read(self, text: Any) -> Any:
+        return self.list_type(map(self.item.read, _items(text)))
+
+
+class TupleOf(Kind):
+    """A tuple of a given length, whose items have kinds of their own."""
+
+    is_list = True
+
+    def __init__(self, kinds: Iterable[Kind]) -> None:
+        self.kinds = list(kinds)
+        self.placeholder = _placeholders(self.kinds)
+        self.words = f"a list of {len(self.kinds)}: {', '.join(kind.words for kind in self.kinds)}"
+
+    def convert(self, value: Any) -> Any:
+        items = self._right_many(value)
+        return tuple(kind.convert(item) for kind, item in zip(self.kinds, items, strict=True))
+
+    def read(self, text: Any) -> Any:
+        texts = self._right_many(text)
+        return tuple(kind.read(item) for kind, item in zip(self.kinds, texts, strict=True))
+
+    def _right_many(self, value: Any) -> list[Any]:
+        items = _items(value)
+        if len(items) != len(self.kinds):
+            raise MismatchError
+        return items
+
+
+class Either(Kind):
+    """One of several kinds: a union."""
+
+    def __init__(self, annotations: Iterable[Any]) -> None:
+        self.annotations = sorted(annotations, key=_takes_every_text)
+        self.kinds = [kind_of(annotation) for annotation in self.annotations]
+        words = [kind.words for kind in self.kinds]
+        self.words = (", or " if any("," in text for text in words) else " or ").join(words)
+        self.placeholder = _placeholders(kind for kind in self.kinds if not isinstance(kind, Nothing))
+        self.is_list = self.without_none is not self and self.without_none.is_list
+
+    @property
+    def without_none(self) -> Kind:
+        rest = [kind for kind in self.kinds if not isinstance(kind, Nothing)]
+        return rest[0] if len(rest) == 1 else self
+
+    def convert(self, value: Any) -> Any:
+        if type(value) in self.annotations:  # of Path | str, a str stays one
+            return value
+        for kind in self.kinds:
+            try:
+                return kind.convert(value)
+            except MismatchError:
+                continue
+        raise MismatchError
+
+    def read(self, text: Any) -> Any:
+        for kind in self.kinds:
+            try:
+                return kind.read(text)
+            except MismatchError:
+                continue
+        raise MismatchError
+
+
+def _takes_every_text(annotation: Any) -> bool:
+    return annotation is str
+
+
+def _placeholders(kinds: Iterable[Kind]) -> str:
+    return "|".join(dict.fromkeys(kind.placeholder for kind in kinds))
+
+
+def _items(value: Any) -> list[Any]:
+    if isinstance(value, (str, bytes, dict)) or not isinstance(value, Iterable):
+        raise MismatchError
+    return list(value)
+
+
+def same(one: object, other: object) -> bool:
+    """Tell whether two values are equal as JSON: True is not 1."""
+    return one == other and isinstance(one, bool) == isinstance(other, bool)
+
+
+SCALARS: dict[Any, Kind] = {
+    int: Integer(),
+    float: Number(),
+    bool: Boolean(),
+    str: Text(),
+    type(None): Nothing(),
+    Any: Anything(),
+}
+_LISTS = (list, tuple, Sequence, Iterable)
+
+
+def kind_of(annotation: Any) -> Kind:
+    """Return the kind of values that an annotation asks for; one that is not known here takes all JSON.
+
+    Examples
+    --------
+    >>> kind_of(list[float]).convert((1, 2.5))
+    [1, 2.5]
+    >>> kind_of(int | None).words
+    'an integer or none'
+    """
+    annotation = _bare(annotation)
+    origin = get_origin(annotation) or annotation
+    if annotation in SCALARS:
+        return SCALARS[annotation]
+    if origin in {Union, types.UnionType}:
+        return Either(get_args(annotation))
+    if origin is Literal:
+        return OneOf(get_args(annotation))
+    if origin in _LISTS:
+        return _kind_of_list(origin, get_args(annotation))
+    if isinstance(origin, type):
+        return _kind_of_class(origin)
+    return Anything(getattr(annotation, "__name__", str(annotation)))
+
+
+def _kind_of_list(origin: Any, inner: tuple[Any, ...]) -> Kind:
+    if origin is tuple and inner and ... not in inner:
+        return TupleOf(map(kind_of, inner))
+    item = kind_of(inner[0]) if inner else Anything()
+    return ListOf(item, tuple if origin is tuple else list)
+
+
+def _kind_of_class(origin: type) -> Kind:
+    if issubclass(origin, enum.Enum):
+        return Member(origin)
+    if issubclass(origin, os.PathLike):
+        return FilePath(Path if origin is os.PathLike else origin)
+    return Anything(origin.__name__)
+
+
+def _bare(annotation: Any) -> Any:
+    """Return an annotation without the Annotated, NewType and aliases around it."""
+    while True:
+        if get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        elif hasattr(annotation, "__supertype__"):
+            annotation = annotation.__supertype__
+        elif type(annotation).__name__ == "TypeAliasType":
+            annotation = annotation.__value__
+        else:
+            return annotation
+
+
+def plain(value: Any) -> Any:
+    """Return an object as JSON holds it: a member of an Enum by its value, if that is a str, else by its name.
+
+    What JSON cannot hold stays as it is, for the specification's own check to name.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> plain({"sizes": (1, 2), "where": Path("data.csv")})
+    {'sizes': [1, 2], 'where': 'data.csv'}
+    """
+    if value is None or type(value) in {str, int, float, bool}:
+        return value
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, enum.Enum):
+        return value.value if isinstance(value.value, str) else value.name
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return str(value) if isinstance(value, str) else python_number(value)
