@@ -8,7 +8,7 @@ import os
 import pprint
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from smallab.experiment import FunctionExperiment
@@ -38,11 +38,14 @@ except ModuleNotFoundError as error:
 FAILED, INTERRUPTED = 1, 130  # exit statuses; click's for a wrong command line is 2
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
+Experiment = FunctionExperiment[..., Any]
+Rows = list[tuple[str, str]]
+
 _STANDARD = Parameters([RANDOM_SEED, *SETTINGS.values()])  # what every experiment has
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 
 
-def run(target: FunctionExperiment[..., Any] | Group, arguments: Sequence[str] | None = None) -> NoReturn:
+def run(target: Experiment | Group, arguments: Sequence[str] | None = None) -> NoReturn:
     """Do what the command line says, and exit.
 
     Parameters
@@ -90,7 +93,7 @@ def _program() -> str | None:
     return f"python {name}" if name.endswith(".py") and name != "__main__.py" else None
 
 
-def command_of(target: FunctionExperiment[..., Any] | Group, name: str | None = None) -> click.Command:
+def command_of(target: Experiment | Group, name: str | None = None) -> click.Command:
     """Return the command of an experiment, or of a group with its members."""
     if isinstance(target, Group):
         return _GroupCommand(target, name)
@@ -112,19 +115,20 @@ class Command(click.Command):
 class _ExperimentCommand(Command):
     """The command of an experiment: an option for each of its parameters, and for those that every experiment has."""
 
-    def __init__(self, experiment: FunctionExperiment[..., Any], name: str | None) -> None:
+    def __init__(self, experiment: Experiment, name: str | None) -> None:
         self.own = experiment.parameters
         self.standard = [item for item in _STANDARD.values() if item.name not in self.own]
-        options: list[click.Parameter] = [_option(item) for item in (*self.own.values(), *self.standard)]
-        super().__init__(name, params=options, callback=_callback(experiment), **_texts(experiment))
+        items = [*self.own.values(), *self.standard]
+        super().__init__(name, params=list(map(_option, items)), callback=_callback(experiment), **_texts(experiment))
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        required = [_left(item) for item in self.own.values() if item.required and not item.hidden]
-        return [*required, *super().collect_usage_pieces(ctx)]
+        pieces = super().collect_usage_pieces(ctx)
+        required = [item for item in self.own.values() if item.required and not item.hidden]
+        return [_usage(item) for item in required] + pieces
 
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # click calls it so
-        _write_section(formatter, "Parameters", _rows(self.own.values()))
-        standard = _rows(self.standard)
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        _write_section(formatter, "Parameters", _help_of(self.own.values(), ctx))
+        standard = _help_of(self.standard, ctx)
         standard.append(("-h, --help", "Show this and exit."))
         _write_section(formatter, "Every experiment has", standard)
 
@@ -144,20 +148,21 @@ class _GroupCommand(click.Group):
         return ["EXPERIMENT", "[OPTIONS]"]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        self._write_members(formatter, "Experiments", _ExperimentCommand)
-        self._write_members(formatter, "Groups", _GroupCommand)
-        _write_section(formatter, "Parameters in common", _rows(self.inherited.values()))
+        width = formatter.width - 6 - max(map(len, self.commands), default=0)
+        experiments: Rows = []
+        groups: Rows = []
+        for name, command in self.commands.items():
+            rows = groups if isinstance(command, _GroupCommand) else experiments
+            rows.append((name, command.get_short_help_str(width)))
+        _write_section(formatter, "Experiments", experiments)
+        _write_section(formatter, "Groups", groups)
+        _write_section(formatter, "Parameters in common", _help_of(self.inherited.values(), ctx))
         first = next(iter(self.commands), "EXPERIMENT")
         formatter.write_paragraph()
         formatter.write_text(f"{ctx.command_path} {first} -h shows what an experiment takes.")
 
-    def _write_members(self, formatter: click.HelpFormatter, title: str, kind: type[click.Command]) -> None:
-        width = formatter.width - 6 - max(map(len, self.commands), default=0)
-        members = [member for member in self.commands.items() if isinstance(member[1], kind)]
-        _write_section(formatter, title, [(name, command.get_short_help_str(width)) for name, command in members])
 
-
-def _texts(target: FunctionExperiment[..., Any] | Group) -> dict[str, Any]:
+def _texts(target: Experiment | Group) -> dict[str, Any]:
     """Return what the docstring gives a command: its help, and one line for the help of its group."""
     text = summary(target.__doc__ or "")
     first_paragraph = text.partition("\n\n")[0]
@@ -169,34 +174,21 @@ def _texts(target: FunctionExperiment[..., Any] | Group) -> dict[str, Any]:
 
 def _option(item: Parameter) -> click.Option:
     """Return a parameter as an option: what was given arrives as text, and is judged by smallab.functions.values."""
-    option = f"--{kebab(item.name)}"
+    name = kebab(item.name)
+    shown = {"help": _help(item), "hidden": item.hidden}
     if item.is_flag:
-        both = option if item is DEBUG else f"{option}/--no-{kebab(item.name)}"
-        return click.Option([item.name, both], is_flag=True, default=None)
-    return click.Option([item.name, option], type=click.UNPROCESSED, multiple=item.multiple, metavar=item.placeholder)
+        spelled = f"--{name}" if item is DEBUG else f"--{name}/--no-{name}"
+        return click.Option([item.name, spelled], is_flag=True, default=None, **shown)
+    as_text = {"type": click.UNPROCESSED, "multiple": item.multiple, "metavar": item.placeholder}
+    return click.Option([item.name, f"--{name}"], **as_text, **shown)
 
 
-def _write_section(formatter: click.HelpFormatter, title: str, rows: Sequence[tuple[str, str]]) -> None:
-    if rows:
-        with formatter.section(click.style(title, bold=True)):
-            formatter.write_dl(rows)
-
-
-def _rows(items: Iterable[Parameter]) -> list[tuple[str, str]]:
-    """Return the two columns that the help has for parameters."""
-    return [(_left(item, with_no=True), _right(item)) for item in items if not item.hidden]
-
-
-def _left(item: Parameter, with_no: bool = False) -> str:
+def _usage(item: Parameter) -> str:
     option = f"--{kebab(item.name)}"
-    if not item.is_flag:
-        return f"{option} {item.placeholder}"
-    if with_no and item is not DEBUG:
-        return f"{option} / --no-{kebab(item.name)}"
-    return option
+    return option if item.is_flag else f"{option} {item.placeholder}"
 
 
-def _right(item: Parameter) -> str:
+def _help(item: Parameter) -> str:
     notes = []
     if item.required:
         notes.append("required")
@@ -206,9 +198,7 @@ def _right(item: Parameter) -> str:
         notes.append(f"${item.envvar}")
     if default := _default(item):
         notes.append(f"default: {default}")
-    if not notes:
-        return item.help
-    return f"{item.help}  [{'; '.join(notes)}]".strip()
+    return f"{item.help}  [{'; '.join(notes)}]".strip() if notes else item.help
 
 
 def _default(item: Parameter) -> str:
@@ -216,7 +206,7 @@ def _default(item: Parameter) -> str:
     if isinstance(item.default, Factory):
         name = getattr(item.default.make, "__name__", "<lambda>")
         return "computed" if name == "<lambda>" else f"{name}()"
-    if item.required or item.default is None or item is DEBUG:
+    if item.required or item.default is None:
         return ""
     value = plain(item.default)
     if isinstance(value, bool):
@@ -226,10 +216,22 @@ def _default(item: Parameter) -> str:
     return str(value) or "''"
 
 
+def _help_of(items: Iterable[Parameter], context: click.Context) -> Rows:
+    """Return the two columns that the help has for parameters."""
+    records = [_option(item).get_help_record(context) for item in items]
+    return [record for record in records if record is not None]
+
+
+def _write_section(formatter: click.HelpFormatter, title: str, rows: Rows) -> None:
+    if rows:
+        with formatter.section(click.style(title, bold=True)):
+            formatter.write_dl(rows)
+
+
 # Running one.
 
 
-def _callback(experiment: FunctionExperiment[..., Any]) -> Callable[..., int]:
+def _callback(experiment: Experiment) -> Callable[..., int]:
     """Return what click calls, with the options by name, which are asked of the context."""
 
     @click.pass_context
@@ -239,7 +241,7 @@ def _callback(experiment: FunctionExperiment[..., Any]) -> Callable[..., int]:
     return callback
 
 
-def _run(experiment: FunctionExperiment[..., Any], context: click.Context) -> int:
+def _run(experiment: Experiment, context: click.Context) -> int:
     """Run an experiment with what the command line says; say what came of it; return the exit status."""
     parameters = experiment.parameters
     try:
@@ -275,7 +277,7 @@ def _given(parameters: Parameters, context: click.Context) -> dict[str, Any]:
     return given
 
 
-def _spelled(error: Exception, parameters: Mapping[str, Parameter], context: click.Context) -> str:
+def _spelled(error: Exception, parameters: Parameters, context: click.Context) -> str:
     """Return what is wrong, in the command line's words."""
     if not isinstance(error, ParameterError):
         return str(error)
@@ -284,7 +286,7 @@ def _spelled(error: Exception, parameters: Mapping[str, Parameter], context: cli
     return f"{error} (in {context.params.get('params_file')})"
 
 
-def _watched(experiment: FunctionExperiment[..., Any]) -> tuple[FunctionExperiment[..., Any], list[str]]:
+def _watched(experiment: Experiment) -> tuple[Experiment, list[str]]:
     """Return an experiment that notes the folder of each call, and the list in which it does."""
     folders: list[str] = []
     function = experiment.__wrapped__

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from typing import NamedTuple
+from typing import Any
+
+_TYPES = {"int": int, "float": float, "str": str, "bool": bool}
 
 
-class Documented(NamedTuple):
-    """What a docstring says of a parameter: texts, empty where it says nothing."""
-
-    type: str = ""
-    help: str = ""
-
-
-def documented(docstring: str) -> dict[str, Documented]:
-    r"""Return what a numpy docstring's "Parameters" section says, by name.
+def documented(docstring: str) -> dict[str, dict[str, Any]]:
+    r"""Return what a numpy docstring's "Parameters" section says, by name, as options of `smallab.parameter`.
 
     Parameters
     ----------
@@ -29,20 +24,22 @@ def documented(docstring: str) -> dict[str, Documented]:
     Examples
     --------
     >>> documented("Fit.\n\n    Parameters\n    ----------\n    rate : float\n        How far.\n")
-    {'rate': Documented(type='float', help='How far.')}
+    {'rate': {'type': <class 'float'>, 'help': 'How far.'}}
     """
-    found: dict[str, Documented] = {}
+    found: dict[str, dict[str, Any]] = {}
     names: list[str] = []
     for line in _sections(docstring).get("Parameters", []):
-        if line[:1].strip():  # not indented: the names that the following lines are about
-            listed, _, types = line.partition(":")
+        text = line.strip()
+        if text and not line[0].isspace():  # the names that the following lines are about
+            listed, _, types = text.partition(":")
             names = [name.strip().lstrip("*") for name in listed.split(",")]
-            item = Documented(type=types.split(",")[0].strip())
-            found.update(dict.fromkeys(names, item))
+            named_type = types.split(",")[0].strip()
+            for name in names:
+                found[name] = {"type": _TYPES[named_type]} if named_type in _TYPES else {}
             continue
         for name in names:
-            earlier = found[name]
-            found[name] = earlier._replace(help=f"{earlier.help} {line.strip()}".strip())
+            earlier = found[name].get("help", "")
+            found[name]["help"] = f"{earlier} {text}".strip()
     return found
 
 

@@ -7,21 +7,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import json
 import math
 import os
 import types
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from smallab.specification import python_number
-
-
-class MismatchError(ValueError):
-    """A value is not of a kind."""
 
 
 class Kind(ABC):
@@ -47,12 +44,12 @@ class Kind(ABC):
 
         Raises
         ------
-        MismatchError
+        ValueError
             The value is not of this kind.
         """
 
     def read(self, text: Any) -> Any:
-        """Return an object of this kind, of a text (of several, if it is a list); else raise MismatchError."""
+        """Return an object of this kind, of a text (of several, if it is a list); else raise ValueError."""
         return self.convert(text)
 
     @property
@@ -75,108 +72,69 @@ class Anything(Kind):
     def read(self, text: Any) -> Any:
         """Return what a text says as JSON; else the text."""
         try:
-            return json.loads(text, parse_constant=_refuse)
+            return json.loads(text, parse_constant=_finite)
         except (ValueError, TypeError):
             return text
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(f"JSON has no {constant}")
+class Scalar(Kind):
+    """A value of a type that JSON has."""
 
+    def __init__(self, words: str, placeholder: str, types: tuple[type, ...], reader: Callable[[str], Any]) -> None:
+        self.words = words
+        self.placeholder = placeholder
+        self.types = types
+        self.reader = reader
 
-class Integer(Kind):
-    """An int, and no bool."""
-
-    words = "an integer"
-    placeholder = "INTEGER"
-
-    def convert(self, value: Any) -> int:
-        number = python_number(value)
-        if isinstance(number, int) and not isinstance(number, bool):
-            return number
-        raise MismatchError
-
-    def read(self, text: Any) -> int:
-        try:
-            return int(text)
-        except ValueError:
-            raise MismatchError from None
-
-
-class Number(Kind):
-    """A float; a whole number stays an int, so that ``--x 3`` and ``f(3)`` are one specification."""
-
-    words = "a number"
-    placeholder = "NUMBER"
-
-    def convert(self, value: Any) -> float:
-        number = python_number(value)
-        if isinstance(number, (int, float)) and not isinstance(number, bool):
-            return number
-        raise MismatchError
-
-    def read(self, text: Any) -> float:
-        try:
-            return int(text)
-        except ValueError:
-            pass
-        try:
-            number = float(text)
-        except ValueError:
-            raise MismatchError from None
-        if not math.isfinite(number):  # JSON has none
-            raise MismatchError
-        return number
-
-
-class Boolean(Kind):
-    """A bool; as text, what people write for one."""
-
-    words = "true or false"
-    placeholder = "BOOLEAN"
-    true = frozenset({"true", "yes", "on", "1"})
-    false = frozenset({"false", "no", "off", "0"})
-
-    def convert(self, value: Any) -> bool:
+    def convert(self, value: Any) -> Any:
         found = python_number(value)
-        if isinstance(found, bool):
+        counts_as_int = isinstance(found, bool) and bool not in self.types  # in Python, and nowhere else
+        if isinstance(found, self.types) and not counts_as_int:
             return found
-        raise MismatchError
+        raise ValueError(value)
 
-    def read(self, text: Any) -> bool:
-        word = str(text).lower()
-        if word in self.true:
-            return True
-        if word in self.false:
-            return False
-        raise MismatchError
+    def read(self, text: Any) -> Any:
+        return self.reader(str(text))
 
 
-class Text(Kind):
-    """A str."""
-
-    words = "text"
-    placeholder = "TEXT"
-
-    def convert(self, value: Any) -> str:
-        if isinstance(value, str):
-            return str(value)
-        raise MismatchError
+def _number(text: str) -> float:
+    """Return a number; a whole one is an int, so that ``--x 3`` and ``f(3)`` are one specification."""
+    try:
+        return int(text)
+    except ValueError:
+        return _finite(text)
 
 
-class Nothing(Kind):
-    """None, which is one of the kinds of an Optional[X]."""
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"JSON has no {text}")
+    return number
 
-    words = "none"
-    placeholder = "NONE"
 
-    def convert(self, value: Any) -> None:
-        if value is not None:
-            raise MismatchError
+def _boolean(text: str) -> bool:
+    if text.lower() in {"true", "yes", "on", "1"}:
+        return True
+    if text.lower() in {"false", "no", "off", "0"}:
+        return False
+    raise ValueError(text)
 
-    def read(self, text: Any) -> None:
-        if str(text).lower() not in {"none", "null"}:
-            raise MismatchError
+
+def _none(text: str) -> None:
+    if text.lower() not in {"none", "null"}:
+        raise ValueError(text)
+
+
+BOOLEAN = Scalar("true or false", "BOOLEAN", (bool,), _boolean)
+NONE = Scalar("none", "NONE", (type(None),), _none)
+SIMPLE: dict[Any, Kind] = {
+    int: Scalar("an integer", "INTEGER", (int,), int),
+    float: Scalar("a number", "NUMBER", (int, float), _number),
+    str: Scalar("text", "TEXT", (str,), str),
+    bool: BOOLEAN,
+    type(None): NONE,
+    Any: Anything(),
+}
 
 
 class FilePath(Kind):
@@ -185,13 +143,13 @@ class FilePath(Kind):
     words = "a path"
     placeholder = "PATH"
 
-    def __init__(self, path_type: Any = Path) -> None:
+    def __init__(self, path_type: Callable[[Any], Any]) -> None:
         self.path_type = path_type
 
     def convert(self, value: Any) -> Any:
         if isinstance(value, (str, os.PathLike)):
             return self.path_type(value)
-        raise MismatchError
+        raise ValueError(value)
 
 
 class OneOf(Kind):
@@ -209,13 +167,13 @@ class OneOf(Kind):
         for candidate in self.values:
             if same(candidate, value):
                 return candidate
-        raise MismatchError
+        raise ValueError(value)
 
     def read(self, text: Any) -> Any:
         for candidate in self.values:
             if str(candidate) == text:
                 return candidate
-        raise MismatchError
+        raise ValueError(text)
 
 
 class Member(OneOf):
@@ -233,7 +191,7 @@ class Member(OneOf):
         for member in self.enumeration:
             if same(member.value, value):
                 return member
-        raise MismatchError
+        raise ValueError(value)
 
     def read(self, text: Any) -> Any:
         return self.convert(text)
@@ -262,24 +220,18 @@ class TupleOf(Kind):
 
     is_list = True
 
-    def __init__(self, kinds: Iterable[Kind]) -> None:
-        self.kinds = list(kinds)
-        self.placeholder = _placeholders(self.kinds)
-        self.words = f"a list of {len(self.kinds)}: {', '.join(kind.words for kind in self.kinds)}"
+    def __init__(self, kinds: list[Kind]) -> None:
+        self.kinds = kinds
+        self.placeholder = _placeholder(kinds)
+        self.words = f"a list of {len(kinds)}: {', '.join(kind.words for kind in kinds)}"
 
     def convert(self, value: Any) -> Any:
-        items = self._right_many(value)
-        return tuple(kind.convert(item) for kind, item in zip(self.kinds, items, strict=True))
+        pairs = zip(self.kinds, _items(value), strict=True)  # another length is a ValueError
+        return tuple(kind.convert(item) for kind, item in pairs)
 
     def read(self, text: Any) -> Any:
-        texts = self._right_many(text)
-        return tuple(kind.read(item) for kind, item in zip(self.kinds, texts, strict=True))
-
-    def _right_many(self, value: Any) -> list[Any]:
-        items = _items(value)
-        if len(items) != len(self.kinds):
-            raise MismatchError
-        return items
+        pairs = zip(self.kinds, _items(text), strict=True)
+        return tuple(kind.read(item) for kind, item in pairs)
 
 
 class Either(Kind):
@@ -288,47 +240,44 @@ class Either(Kind):
     def __init__(self, annotations: Iterable[Any]) -> None:
         self.annotations = sorted(annotations, key=_takes_every_text)
         self.kinds = [kind_of(annotation) for annotation in self.annotations]
+        self.besides_none = [kind for kind in self.kinds if kind is not NONE]
+        self.placeholder = _placeholder(self.besides_none)
         words = [kind.words for kind in self.kinds]
-        self.words = (", or " if any("," in text for text in words) else " or ").join(words)
-        self.placeholder = _placeholders(kind for kind in self.kinds if not isinstance(kind, Nothing))
+        self.words = (", or " if "," in "".join(words) else " or ").join(words)
         self.is_list = self.without_none is not self and self.without_none.is_list
 
     @property
     def without_none(self) -> Kind:
-        rest = [kind for kind in self.kinds if not isinstance(kind, Nothing)]
-        return rest[0] if len(rest) == 1 else self
+        return self.besides_none[0] if len(self.besides_none) == 1 else self
 
     def convert(self, value: Any) -> Any:
         if type(value) in self.annotations:  # of Path | str, a str stays one
             return value
-        for kind in self.kinds:
-            try:
-                return kind.convert(value)
-            except MismatchError:
-                continue
-        raise MismatchError
+        return _first_that_works([kind.convert for kind in self.kinds], value)
 
     def read(self, text: Any) -> Any:
-        for kind in self.kinds:
-            try:
-                return kind.read(text)
-            except MismatchError:
-                continue
-        raise MismatchError
+        return _first_that_works([kind.read for kind in self.kinds], text)
 
 
 def _takes_every_text(annotation: Any) -> bool:
     return annotation is str
 
 
-def _placeholders(kinds: Iterable[Kind]) -> str:
+def _first_that_works(functions: Iterable[Callable[[Any], Any]], value: Any) -> Any:
+    for function in functions:
+        with contextlib.suppress(ValueError):
+            return function(value)
+    raise ValueError(value)
+
+
+def _placeholder(kinds: Iterable[Kind]) -> str:
     return "|".join(dict.fromkeys(kind.placeholder for kind in kinds))
 
 
 def _items(value: Any) -> list[Any]:
-    if isinstance(value, (str, bytes, dict)) or not isinstance(value, Iterable):
-        raise MismatchError
-    return list(value)
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes, dict)):
+        return list(value)
+    raise ValueError(value)
 
 
 def same(one: object, other: object) -> bool:
@@ -336,14 +285,6 @@ def same(one: object, other: object) -> bool:
     return one == other and isinstance(one, bool) == isinstance(other, bool)
 
 
-SCALARS: dict[Any, Kind] = {
-    int: Integer(),
-    float: Number(),
-    bool: Boolean(),
-    str: Text(),
-    type(None): Nothing(),
-    Any: Anything(),
-}
 _LISTS = (list, tuple, Sequence, Iterable)
 
 
@@ -359,8 +300,8 @@ def kind_of(annotation: Any) -> Kind:
     """
     annotation = _bare(annotation)
     origin = get_origin(annotation) or annotation
-    if annotation in SCALARS:
-        return SCALARS[annotation]
+    if annotation in SIMPLE:
+        return SIMPLE[annotation]
     if origin in {Union, types.UnionType}:
         return Either(get_args(annotation))
     if origin is Literal:
@@ -374,7 +315,7 @@ def kind_of(annotation: Any) -> Kind:
 
 def _kind_of_list(origin: Any, inner: tuple[Any, ...]) -> Kind:
     if origin is tuple and inner and ... not in inner:
-        return TupleOf(map(kind_of, inner))
+        return TupleOf([kind_of(each) for each in inner])
     item = kind_of(inner[0]) if inner else Anything()
     return ListOf(item, tuple if origin is tuple else list)
 

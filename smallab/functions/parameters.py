@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, TypeVar
 
-from smallab.functions.kinds import SCALARS, Boolean, Kind, ListOf, OneOf, kind_of
+from smallab.functions.kinds import BOOLEAN, SIMPLE, Kind, ListOf, OneOf, kind_of
 from smallab.specification import SpecificationError
 
 T = TypeVar("T")
+Function = Callable[..., Any]
 
 _DECLARATIONS = "__smallab_parameters__"  # on a function or a group
 
@@ -89,7 +90,7 @@ class Parameter:
     def text_kind(self) -> Kind:
         """What a text is read as: without an annotation, as what the default is."""
         default_type = type(self.default)
-        if self.type is not Any or self.default is None or default_type not in SCALARS:
+        if self.type is not Any or self.default is None or default_type not in SIMPLE:
             return self.kind
         return kind_of(float if default_type is int else default_type)
 
@@ -102,7 +103,7 @@ class Parameter:
     def is_flag(self) -> bool:
         """On the command line: ``--name`` or ``--no-name``."""
         by_default = self.type is Any and isinstance(self.default, bool)
-        return by_default or isinstance(self.kind.without_none, Boolean)
+        return by_default or self.kind.without_none is BOOLEAN
 
     @property
     def multiple(self) -> bool:
@@ -170,7 +171,7 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
 RANDOM_SEED = Parameter(
     "random_seed", int, help="What new_seed() starts from; drawn, and recorded, where it is not given."
 )
-DEBUG = Parameter("debug", bool, False, help="When it fails, show the traceback and stop there in pdb.")
+DEBUG = Parameter("debug", bool, help="When it fails, show the traceback and stop there in pdb.")
 SETTINGS = Parameters(  # of a run, not of its specification
     [
         Parameter("output_dir", os.PathLike, help="Keep the results here, not in $SMALLAB_ROOT or experiment_runs."),

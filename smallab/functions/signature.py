@@ -5,14 +5,15 @@ from __future__ import annotations
 import enum
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, get_type_hints
 
-from smallab.functions.docstring import Documented, documented
+from smallab.functions.docstring import documented
 from smallab.functions.kinds import kind_of
 from smallab.functions.parameters import (
     MISSING,
     Declaration,
+    Function,
     Parameter,
     Parameters,
     declared,
@@ -21,13 +22,12 @@ from smallab.functions.parameters import (
 )
 from smallab.plugins import plugins
 
-_DOCUMENTED_TYPES = {"int": int, "float": float, "str": str, "bool": bool}
 _TYPES_OF_DEFAULTS = (bool, int, float, str, list, tuple, os.PathLike, enum.Enum)
 
-Options = dict[str, Any]  # of `smallab.parameter`; those that are said
+Options = dict[str, Any]  # of `smallab.parameter`: those that somebody says
 
 
-def parameters_of(function: Callable[..., Any]) -> Parameters:
+def parameters_of(function: Function) -> Parameters:
     """Return a function's parameters, from its signature, its docstring and ``@parameter``.
 
     Parameters
@@ -52,20 +52,27 @@ def parameters_of(function: Callable[..., Any]) -> Parameters:
     >>> parameters_of(scale)["by"].default
     2
     """
-    declarations = declared(function)
-    by_groups = _by_name(item for item in declarations if item.inherited)
-    own = _by_name(item for item in declarations if not item.inherited)
-    texts = documented(innermost(function).__doc__ or "")
     takes_all = takes_params(function)
-    found = Parameters() if takes_all else _of_signature(function, by_groups, texts, own)
-    for name in [*by_groups, *own]:
-        if name in found:
-            continue
-        if takes_all or found.others is not None:
-            help_text = {"help": texts[name].help} if name in texts else {}
-            found[name] = _made(name, by_groups.get(name, {}), help_text, own.get(name, {}))
-        elif name in own:
-            raise ValueError(_not_in_signature(function, name, found))
+    in_signature = [] if takes_all else _arguments_of(function)
+    takes_others = [item.name for item in in_signature if item.kind is item.VAR_KEYWORD]
+    groups = _said_by(item for item in declared(function) if item.inherited)
+    own = _said_by(item for item in declared(function) if not item.inherited)
+    names = [item.name for item in in_signature]
+    if takes_all or takes_others:
+        names.extend([*groups, *own])
+    for name in own:
+        if name not in names:
+            raise ValueError(_not_in_signature(function, name, names))
+    sources = [  # who counts more comes later
+        {item.name: {"type": Any, "required": True} for item in in_signature},
+        groups,
+        documented(innermost(function).__doc__ or ""),
+        _said_by_signature(function, in_signature),
+        own,
+    ]
+    found = Parameters(_made(name, [said[name] for said in sources if name in said]) for name in dict.fromkeys(names))
+    for name in takes_others:
+        found.others = found.pop(name)
     if takes_all:
         for item in plugins("smallab.parameters"):
             found.setdefault(item.name, item)
@@ -74,16 +81,16 @@ def parameters_of(function: Callable[..., Any]) -> Parameters:
 
 def only_parameters(declarations: Iterable[Declaration]) -> Parameters:
     """Return the parameters that declarations alone make: those of a group."""
-    return Parameters(_made(name, options) for name, options in _by_name(declarations).items())
+    return Parameters(_made(name, [options]) for name, options in _said_by(declarations).items())
 
 
-def takes_params(function: Callable[..., Any]) -> bool:
+def takes_params(function: Function) -> bool:
     """Tell whether a function is written ``def f(params)``: it is passed the dict of all declared parameters."""
     found = _arguments_of(function)
     return [item.name for item in found] == ["params"] and found[0].default is inspect.Parameter.empty
 
 
-def arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+def arguments(function: Function, values: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """Return typed values as positional and keyword arguments for a function.
 
     Parameters
@@ -115,11 +122,11 @@ def arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> tuple[
     return positional, keywords
 
 
-def _arguments_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
+def _arguments_of(function: Function) -> list[inspect.Parameter]:
     return list(inspect.signature(innermost(function)).parameters.values())
 
 
-def _by_name(declarations: Iterable[Declaration]) -> dict[str, Options]:
+def _said_by(declarations: Iterable[Declaration]) -> dict[str, Options]:
     """Return what declarations say of each parameter; the later counts more."""
     found: dict[str, Options] = {}
     for declaration in declarations:
@@ -127,44 +134,24 @@ def _by_name(declarations: Iterable[Declaration]) -> dict[str, Options]:
     return found
 
 
-def _of_signature(
-    function: Callable[..., Any],
-    by_groups: Mapping[str, Options],
-    texts: Mapping[str, Documented],
-    own: Mapping[str, Options],
-) -> Parameters:
-    """Return the parameters that stand in a signature."""
-    found = Parameters()
+def _said_by_signature(function: Function, in_signature: Iterable[inspect.Parameter]) -> dict[str, Options]:
+    """Return what annotations and defaults say of a function's arguments, as ``@parameter`` would."""
+    found: dict[str, Options] = {}
     annotations = _annotations(function)
-    where_nothing_is_said = {"type": Any, "required": True}
-    for argument in _arguments_of(function):
-        name = argument.name
-        text = texts.get(name, Documented())
-        annotation = annotations.get(name, _DOCUMENTED_TYPES.get(text.type, Any))
-        if argument.kind is argument.VAR_KEYWORD:
-            found.others = Parameter(name, annotation, MISSING)
-        else:
-            signature = _said(argument, annotation, text)
-            found[name] = _made(name, where_nothing_is_said, by_groups.get(name, {}), signature, own.get(name, {}))
+    for argument in in_signature:
+        options = found[argument.name] = {}
+        annotation = annotations.get(argument.name, Any)
+        if argument.kind is argument.VAR_POSITIONAL:
+            options["type"] = tuple[annotation, ...]  # type: ignore[valid-type]  # it is known only now
+            options["default"] = ()
+        elif annotation is not Any:
+            options["type"] = annotation
+        if argument.default is not argument.empty:
+            options["default"] = argument.default
     return found
 
 
-def _said(argument: inspect.Parameter, annotation: Any, text: Documented) -> Options:
-    """Return what the signature and the docstring say of an argument, as ``@parameter`` would."""
-    options: Options = {}
-    if argument.kind is argument.VAR_POSITIONAL:
-        options["type"] = tuple[annotation, ...]
-        options["default"] = ()
-    elif annotation is not Any:
-        options["type"] = annotation
-    if argument.default is not argument.empty:
-        options["default"] = argument.default
-    if text.help:
-        options["help"] = text.help
-    return options
-
-
-def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
+def _annotations(function: Function) -> dict[str, Any]:
     """Return what a function's annotations mean; those that cannot be had (names only for type checkers) are Any."""
     function = innermost(function)
     try:
@@ -174,7 +161,7 @@ def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
         return {name: _evaluated(annotation, function) for name, annotation in found.items()}
 
 
-def _evaluated(annotation: object, function: Callable[..., Any]) -> Any:
+def _evaluated(annotation: object, function: Function) -> Any:
     if not isinstance(annotation, str):
         return annotation
     try:
@@ -183,7 +170,7 @@ def _evaluated(annotation: object, function: Callable[..., Any]) -> Any:
         return Any
 
 
-def _made(name: str, *said: Options) -> Parameter:
+def _made(name: str, said: Iterable[Options]) -> Parameter:
     """Return the parameter of which all that is said; what counts more comes later."""
     options: Options = {}
     for each in said:
@@ -193,7 +180,7 @@ def _made(name: str, *said: Options) -> Parameter:
     annotation = options["type"] if "type" in options else _type_like([default, *(allowed_values or ())])
     multiple = options.get("multiple", False)
     if multiple and not kind_of(annotation).is_list:
-        annotation = list[annotation]  # type: ignore[valid-type]  # it is known only now
+        annotation = list[annotation]  # type: ignore[valid-type]  # likewise
     if default is MISSING and not options.get("required"):
         default = [] if multiple else False if options.get("is_flag") else None
     return Parameter(
@@ -215,9 +202,9 @@ def _type_like(samples: Iterable[Any]) -> Any:
     return str
 
 
-def _not_in_signature(function: Callable[..., Any], name: str, found: Parameters) -> str:
+def _not_in_signature(function: Function, name: str, names: Iterable[str]) -> str:
     title = getattr(innermost(function), "__name__", repr(function))
     return (
-        f"@parameter({name!r}): {title}({', '.join(found)}) has no such argument{did_you_mean(name, found)}; add it, "
+        f"@parameter({name!r}): {title}({', '.join(names)}) has no such argument{did_you_mean(name, names)}; add it, "
         f"or write `def {title}(params)` to be passed a dict of all that is declared"
     )

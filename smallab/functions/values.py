@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from smallab.functions.kinds import MismatchError, plain, same
+from smallab.functions.kinds import plain, same
 from smallab.functions.parameters import (
     MISSING,
     RANDOM_SEED,
@@ -101,7 +101,7 @@ def _object(item: Parameter, value: Any) -> Any:
         return None
     try:
         return item.kind.convert(value)
-    except MismatchError:  # a default that is not what the annotation says: Python would pass it on, too
+    except ValueError:  # a default that is not what the annotation says: Python would pass it on, too
         return value
 
 
@@ -140,7 +140,7 @@ def checked(item: Parameter, value: Any) -> Any:
         return None
     try:
         found = item.kind.convert(value)
-    except MismatchError:
+    except ValueError:
         raise _unexpected(item, value) from None
     return _allowed(item, plain(found), value)
 
@@ -149,7 +149,7 @@ def from_text(item: Parameter, text: str | Sequence[str]) -> Any:
     """Return a value, given as text (a list of texts, if it is multiple), as JSON; or raise ParameterError."""
     try:
         found = item.text_kind.read(text)
-    except MismatchError:
+    except ValueError:
         if item.type is not Any:
             raise _unexpected(item, text) from None
         found = item.kind.read(text)  # without an annotation, the default's type is a guess
