@@ -42,7 +42,7 @@ Experiment = FunctionExperiment[..., Any]
 Rows = list[tuple[str, str]]
 
 _STANDARD = Parameters([RANDOM_SEED, *SETTINGS.values()])  # what every experiment has
-_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
+_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 
 def run(target: Experiment | Group, arguments: Sequence[str] | None = None) -> NoReturn:
@@ -93,11 +93,9 @@ def _program() -> str | None:
     return f"python {name}" if name.endswith(".py") and name != "__main__.py" else None
 
 
-def command_of(target: Experiment | Group, name: str | None = None) -> click.Command:
+def command_of(target: Experiment | Group) -> click.Command:
     """Return the command of an experiment, or of a group with its members."""
-    if isinstance(target, Group):
-        return _GroupCommand(target, name)
-    return _ExperimentCommand(target, name)
+    return _GroupCommand(target) if isinstance(target, Group) else _ExperimentCommand(target)
 
 
 class Command(click.Command):
@@ -115,19 +113,18 @@ class Command(click.Command):
 class _ExperimentCommand(Command):
     """The command of an experiment: an option for each of its parameters, and for those that every experiment has."""
 
-    def __init__(self, experiment: Experiment, name: str | None) -> None:
-        self.own = experiment.parameters
-        self.standard = [item for item in _STANDARD.values() if item.name not in self.own]
-        items = [*self.own.values(), *self.standard]
-        super().__init__(name, params=list(map(_option, items)), callback=_callback(experiment), **_texts(experiment))
+    def __init__(self, experiment: Experiment) -> None:
+        self.own = experiment.parameters.values()
+        self.standard = [item for item in _STANDARD.values() if item.name not in experiment.parameters]
+        options = [_option(item) for item in (*self.own, *self.standard)]
+        super().__init__(None, params=[*options], callback=_callback(experiment), **_texts(experiment))
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        pieces = super().collect_usage_pieces(ctx)
-        required = [item for item in self.own.values() if item.required and not item.hidden]
-        return [_usage(item) for item in required] + pieces
+        required = [_usage(item) for item in self.own if item.required and not item.hidden]
+        return required + super().collect_usage_pieces(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        _write_section(formatter, "Parameters", _help_of(self.own.values(), ctx))
+        _write_section(formatter, "Parameters", _help_of(self.own, ctx))
         standard = _help_of(self.standard, ctx)
         standard.append(("-h, --help", "Show this and exit."))
         _write_section(formatter, "Every experiment has", standard)
@@ -136,9 +133,9 @@ class _ExperimentCommand(Command):
 class _GroupCommand(click.Group):
     """The command of a group: its members, and the parameters that they have in common."""
 
-    def __init__(self, group: Group, name: str | None) -> None:
-        members = {kebab(key): command_of(member, kebab(key)) for key, member in group.members.items()}
-        super().__init__(name, commands=members, subcommand_metavar="EXPERIMENT ...", **_texts(group))
+    def __init__(self, group: Group) -> None:
+        members = {kebab(name): command_of(member) for name, member in group.members.items()}
+        super().__init__(None, commands=members, subcommand_metavar="EXPERIMENT ...", **_texts(group))
         self.inherited = only_parameters(declared(group))
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click calls it so
@@ -148,12 +145,11 @@ class _GroupCommand(click.Group):
         return ["EXPERIMENT", "[OPTIONS]"]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        width = formatter.width - 6 - max(map(len, self.commands), default=0)
         experiments: Rows = []
         groups: Rows = []
         for name, command in self.commands.items():
             rows = groups if isinstance(command, _GroupCommand) else experiments
-            rows.append((name, command.get_short_help_str(width)))
+            rows.append((name, command.short_help or ""))
         _write_section(formatter, "Experiments", experiments)
         _write_section(formatter, "Groups", groups)
         _write_section(formatter, "Parameters in common", _help_of(self.inherited.values(), ctx))
@@ -174,17 +170,23 @@ def _texts(target: Experiment | Group) -> dict[str, Any]:
 
 def _option(item: Parameter) -> click.Option:
     """Return a parameter as an option: what was given arrives as text, and is judged by smallab.functions.values."""
-    name = kebab(item.name)
-    shown = {"help": _help(item), "hidden": item.hidden}
+    option = _spelling(item)
+    attributes: dict[str, Any] = {"help": _help(item), "hidden": item.hidden}
     if item.is_flag:
-        spelled = f"--{name}" if item is DEBUG else f"--{name}/--no-{name}"
-        return click.Option([item.name, spelled], is_flag=True, default=None, **shown)
-    as_text = {"type": click.UNPROCESSED, "multiple": item.multiple, "metavar": item.placeholder}
-    return click.Option([item.name, f"--{name}"], **as_text, **shown)
+        attributes.update(is_flag=True, default=None)
+        if item is not DEBUG:
+            option = f"{option}/--no-{kebab(item.name)}"
+    else:
+        attributes.update(type=click.UNPROCESSED, multiple=item.multiple, metavar=item.placeholder)
+    return click.Option([item.name, option], **attributes)
+
+
+def _spelling(item: Parameter) -> str:
+    return f"--{kebab(item.name)}"
 
 
 def _usage(item: Parameter) -> str:
-    option = f"--{kebab(item.name)}"
+    option = _spelling(item)
     return option if item.is_flag else f"{option} {item.placeholder}"
 
 
@@ -198,7 +200,8 @@ def _help(item: Parameter) -> str:
         notes.append(f"${item.envvar}")
     if default := _default(item):
         notes.append(f"default: {default}")
-    return f"{item.help}  [{'; '.join(notes)}]".strip() if notes else item.help
+    shown = "; ".join(notes)
+    return f"{item.help}  [{shown}]".strip() if shown else item.help
 
 
 def _default(item: Parameter) -> str:
@@ -236,7 +239,10 @@ def _callback(experiment: Experiment) -> Callable[..., int]:
 
     @click.pass_context
     def callback(context: click.Context, /, **_: object) -> int:
-        return _run(experiment, context)
+        try:
+            return _run(experiment, context)
+        except (ParameterError, ImportError) as error:
+            raise click.UsageError(_spelled(error, experiment, context), context) from None
 
     return callback
 
@@ -244,22 +250,19 @@ def _callback(experiment: Experiment) -> Callable[..., int]:
 def _run(experiment: Experiment, context: click.Context) -> int:
     """Run an experiment with what the command line says; say what came of it; return the exit status."""
     parameters = experiment.parameters
-    try:
-        values, settings = separate(parameters, _given(parameters, context))
-    except (ParameterError, ImportError) as error:
-        raise click.UsageError(_spelled(error, parameters, context), context) from None
+    values, settings = separate(parameters, _given(parameters, context))
     if "output_dir" in settings:
         values["output_dir"] = settings["output_dir"]
     watched, folders = _watched(experiment)
     try:
         result = watched.run(values)
-    except (Exception, SystemExit) as error:  # noqa: BLE001  # it has been recorded; here it is told
+    except (Exception, SystemExit) as error:  # it has been recorded; here it is told
         if isinstance(error, ParameterError) and not folders:  # else of another experiment, which this one calls
-            raise click.UsageError(_spelled(error, parameters, context), context) from None
+            raise
         _tell_failure(error, folders, settings.get("debug", False))
         return FAILED
     _show(result)
-    _whisper(f"saved in {folders[0]}" if folders else "this is what an earlier call saved")
+    _note(f"saved in {folders[0]}" if folders else "this is what an earlier call saved")
     return 0
 
 
@@ -277,11 +280,11 @@ def _given(parameters: Parameters, context: click.Context) -> dict[str, Any]:
     return given
 
 
-def _spelled(error: Exception, parameters: Parameters, context: click.Context) -> str:
+def _spelled(error: Exception, experiment: Experiment, context: click.Context) -> str:
     """Return what is wrong, in the command line's words."""
     if not isinstance(error, ParameterError):
         return str(error)
-    if error.name in parameters or error.name in _STANDARD:
+    if error.name in experiment.parameters or error.name in _STANDARD:
         return f"--{kebab(error.name)}: {error.problem}"
     return f"{error} (in {context.params.get('params_file')})"
 
@@ -319,13 +322,13 @@ def _tell_failure(error: BaseException, folders: Sequence[str], debug: bool) -> 
     click.secho(failure.traceback.rstrip() if debug else str(failure), fg="red", err=True)
     place = f"saved in {folders[0]}" if folders else "nothing was saved"
     hint = "; --debug shows where it happened, and stops there" if folders and not debug else ""
-    _whisper(f"{place}{hint}")
+    _note(f"{place}{hint}")
     if debug:
         import pdb  # noqa: T100  # what --debug is for
 
         pdb.post_mortem(frames)
 
 
-def _whisper(text: str) -> None:
+def _note(text: str) -> None:
     """Say on stderr what is good to know."""
     click.secho(text, dim=True, err=True)

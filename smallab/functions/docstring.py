@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+Options = dict[str, Any]  # of `smallab.parameter`: those that somebody says
+
 _TYPES = {"int": int, "float": float, "str": str, "bool": bool}
 
 
-def documented(docstring: str) -> dict[str, dict[str, Any]]:
+def documented(docstring: str) -> dict[str, Options]:
     r"""Return what a numpy docstring's "Parameters" section says, by name, as options of `smallab.parameter`.
 
     Parameters
@@ -26,20 +28,21 @@ def documented(docstring: str) -> dict[str, dict[str, Any]]:
     >>> documented("Fit.\n\n    Parameters\n    ----------\n    rate : float\n        How far.\n")
     {'rate': {'type': <class 'float'>, 'help': 'How far.'}}
     """
-    found: dict[str, dict[str, Any]] = {}
-    names: list[str] = []
+    found: dict[str, Options] = {}
+    options: Options = {}
     for line in _sections(docstring).get("Parameters", []):
         text = line.strip()
         if text and not line[0].isspace():  # the names that the following lines are about
             listed, _, types = text.partition(":")
-            names = [name.strip().lstrip("*") for name in listed.split(",")]
+            options = {}
+            for name in listed.split(","):
+                found[name.strip(" *")] = options
             named_type = types.split(",")[0].strip()
-            for name in names:
-                found[name] = {"type": _TYPES[named_type]} if named_type in _TYPES else {}
-            continue
-        for name in names:
-            earlier = found[name].get("help", "")
-            found[name]["help"] = f"{earlier} {text}".strip()
+            if named_type in _TYPES:
+                options["type"] = _TYPES[named_type]
+        elif text:
+            earlier = options.get("help", "")
+            options["help"] = f"{earlier} {text}".lstrip()
     return found
 
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn, ParamSpec, TypeVar, overload
 
 from smallab.experiment import FunctionExperiment, experiment
-from smallab.functions.parameters import Declaration, declare, declared
+from smallab.functions.parameters import Declaration, Function, declare, declared
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,7 +26,7 @@ class Group:
         Another name.
     """
 
-    def __init__(self, function: Callable[..., Any], name: str | None = None) -> None:
+    def __init__(self, function: Function, name: str | None = None) -> None:
         self.name = name or function.__name__
         self.__name__ = self.name
         self.__doc__ = function.__doc__
@@ -35,9 +35,10 @@ class Group:
         declare(declared(function), self)
         arguments = list(inspect.signature(function).parameters)
         if arguments:
+            listed = ", ".join(arguments)
             raise TypeError(
-                f"the group {self.name} has arguments ({', '.join(arguments)}); a group's parameters are declared "
-                f"above it: @parameter({arguments[0]!r}, …)"
+                f"the group {self.name} has arguments ({listed}); a group's parameters are declared above it: "
+                f"@parameter({arguments[0]!r}, …)"
             )
 
     @property
@@ -74,21 +75,24 @@ class Group:
         """
         if function is None:
             return lambda function: self.experiment(function, **options)
-        made = function if isinstance(function, FunctionExperiment) else experiment(function, **options)
-        return self._add(made.name, made)
+        if not isinstance(function, FunctionExperiment):
+            function = experiment(function, **options)
+        return self._add(function)
 
     @overload
-    def group(self, function: Callable[..., Any], /, name: str | None = None) -> Group: ...
+    def group(self, function: Function, /, name: str | None = None) -> Group: ...
     @overload
-    def group(self, /, *, name: str | None = None) -> Callable[[Callable[..., Any]], Group]: ...
+    def group(self, /, *, name: str | None = None) -> Callable[[Function], Group]: ...
     def group(self, function: Any = None, /, name: str | None = None) -> Any:
         """Make a group inside this one, as `smallab.group` does; it inherits the parameters, and hands them down."""
         if function is None:
             return lambda function: self.group(function, name=name)
-        made = function if isinstance(function, Group) else Group(function, name)
-        return self._add(made.name, made)
+        if not isinstance(function, Group):
+            function = Group(function, name)
+        return self._add(function)
 
-    def _add(self, name: str, member: Any) -> Any:
+    def _add(self, member: Any) -> Any:
+        name = member.name
         if name in self._members:
             raise ValueError(f"the group {self.name} has a member {name!r} already; give one of them another name=")
         self._members[name] = member
@@ -119,7 +123,8 @@ class Group:
         run(self, arguments)
 
     def __repr__(self) -> str:
-        return f"<group {self.name}: {', '.join(self._members) or 'empty'}>"
+        members = ", ".join(self._members)
+        return f"<group {self.name}: {members or 'empty'}>"
 
 
 def _inherited(declarations: Sequence[Declaration]) -> list[Declaration]:
@@ -127,12 +132,10 @@ def _inherited(declarations: Sequence[Declaration]) -> list[Declaration]:
 
 
 @overload
-def group(function: Callable[..., Any], /) -> Group: ...
+def group(function: Function, /) -> Group: ...
 @overload
-def group(*, name: str | None = None) -> Callable[[Callable[..., Any]], Group]: ...
-def group(
-    function: Callable[..., Any] | None = None, /, *, name: str | None = None
-) -> Group | Callable[[Callable[..., Any]], Group]:
+def group(*, name: str | None = None) -> Callable[[Function], Group]: ...
+def group(function: Function | None = None, /, *, name: str | None = None) -> Group | Callable[[Function], Group]:
     """Make a group of experiments, with one command line for all of them.
 
     Parameters

@@ -223,7 +223,8 @@ class TupleOf(Kind):
     def __init__(self, kinds: list[Kind]) -> None:
         self.kinds = kinds
         self.placeholder = _placeholder(kinds)
-        self.words = f"a list of {len(kinds)}: {', '.join(kind.words for kind in kinds)}"
+        words = [kind.words for kind in kinds]
+        self.words = f"a list of {len(kinds)}: {', '.join(words)}"
 
     def convert(self, value: Any) -> Any:
         pairs = zip(self.kinds, _items(value), strict=True)  # another length is a ValueError
@@ -243,7 +244,8 @@ class Either(Kind):
         self.besides_none = [kind for kind in self.kinds if kind is not NONE]
         self.placeholder = _placeholder(self.besides_none)
         words = [kind.words for kind in self.kinds]
-        self.words = (", or " if "," in "".join(words) else " or ").join(words)
+        has_comma = any("," in text for text in words)
+        self.words = (", or " if has_comma else " or ").join(words)
         self.is_list = self.without_none is not self and self.without_none.is_list
 
     @property
@@ -352,8 +354,6 @@ def plain(value: Any) -> Any:
     >>> plain({"sizes": (1, 2), "where": Path("data.csv")})
     {'sizes': [1, 2], 'where': 'data.csv'}
     """
-    if value is None or type(value) in {str, int, float, bool}:
-        return value
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, dict):
@@ -362,4 +362,4 @@ def plain(value: Any) -> Any:
         return value.value if isinstance(value.value, str) else value.name
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    return str(value) if isinstance(value, str) else python_number(value)
+    return python_number(value)

@@ -278,7 +278,9 @@ def parameter(
 def _check_name(name: object) -> None:
     if isinstance(name, str) and name.isidentifier():
         return
-    hint = f"; write {name.replace('-', '_')!r}" if isinstance(name, str) and "-" in name else ""
+    hint = ""
+    if isinstance(name, str) and "-" in name:
+        hint = f"; write {name.replace('-', '_')!r}"
     raise ValueError(f"{name!r} cannot name a parameter: it is the name of an argument in Python{hint}")
 
 

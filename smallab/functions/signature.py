@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import enum
 import inspect
+import itertools
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any, get_type_hints
 
-from smallab.functions.docstring import documented
+from smallab.functions.docstring import Options, documented
 from smallab.functions.kinds import kind_of
 from smallab.functions.parameters import (
     MISSING,
@@ -23,8 +24,6 @@ from smallab.functions.parameters import (
 from smallab.plugins import plugins
 
 _TYPES_OF_DEFAULTS = (bool, int, float, str, list, tuple, os.PathLike, enum.Enum)
-
-Options = dict[str, Any]  # of `smallab.parameter`: those that somebody says
 
 
 def parameters_of(function: Function) -> Parameters:
@@ -55,22 +54,20 @@ def parameters_of(function: Function) -> Parameters:
     takes_all = takes_params(function)
     in_signature = [] if takes_all else _arguments_of(function)
     takes_others = [item.name for item in in_signature if item.kind is item.VAR_KEYWORD]
-    groups = _said_by(item for item in declared(function) if item.inherited)
-    own = _said_by(item for item in declared(function) if not item.inherited)
-    names = [item.name for item in in_signature]
-    if takes_all or takes_others:
-        names.extend([*groups, *own])
-    for name in own:
-        if name not in names:
-            raise ValueError(_not_in_signature(function, name, names))
-    sources = [  # who counts more comes later
-        {item.name: {"type": Any, "required": True} for item in in_signature},
-        groups,
-        documented(innermost(function).__doc__ or ""),
-        _said_by_signature(function, in_signature),
-        own,
-    ]
-    found = Parameters(_made(name, [said[name] for said in sources if name in said]) for name in dict.fromkeys(names))
+    declarations = declared(function)
+    groups = _said_by(item for item in declarations if item.inherited)
+    own = _said_by(item for item in declarations if not item.inherited)
+    said: dict[str, Options] = {item.name: {"type": Any, "required": True} for item in in_signature}
+    for name in [*groups, *own]:
+        if takes_all or takes_others:
+            said.setdefault(name, {})
+        elif name in own and name not in said:
+            raise ValueError(_not_in_signature(function, name, said))
+    docstring = documented(innermost(function).__doc__ or "")
+    for source in (groups, docstring, _said_by_signature(function, in_signature), own):  # who counts more comes later
+        for name in said.keys() & source.keys():
+            said[name].update(source[name])
+    found = Parameters(itertools.starmap(_made, said.items()))
     for name in takes_others:
         found.others = found.pop(name)
     if takes_all:
@@ -81,7 +78,8 @@ def parameters_of(function: Function) -> Parameters:
 
 def only_parameters(declarations: Iterable[Declaration]) -> Parameters:
     """Return the parameters that declarations alone make: those of a group."""
-    return Parameters(_made(name, [options]) for name, options in _said_by(declarations).items())
+    said = _said_by(declarations)
+    return Parameters(itertools.starmap(_made, said.items()))
 
 
 def takes_params(function: Function) -> bool:
@@ -108,16 +106,16 @@ def arguments(function: Function, values: Mapping[str, Any]) -> tuple[list[Any],
     """
     if takes_params(function):
         return [dict(values)], {}
+    in_signature = _arguments_of(function)
     positional: list[Any] = []
     keywords = dict(values)
-    found = _arguments_of(function)
-    by_position: set[object] = {inspect.Parameter.POSITIONAL_ONLY}
-    if any(item.kind is item.VAR_POSITIONAL for item in found):  # what stands before *args can only go by position
-        by_position.add(inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    for item in found:
+    last_by_position: int = inspect.Parameter.POSITIONAL_ONLY
+    if any(item.kind is item.VAR_POSITIONAL for item in in_signature):
+        last_by_position = inspect.Parameter.POSITIONAL_OR_KEYWORD  # what stands before *args can only go by position
+    for item in in_signature:
         if item.kind is item.VAR_POSITIONAL:
             positional.extend(keywords.pop(item.name, ()))
-        elif item.kind in by_position and item.name in keywords:
+        elif item.kind <= last_by_position and item.name in keywords:
             positional.append(keywords.pop(item.name))
     return positional, keywords
 
@@ -170,19 +168,18 @@ def _evaluated(annotation: object, function: Function) -> Any:
         return Any
 
 
-def _made(name: str, said: Iterable[Options]) -> Parameter:
-    """Return the parameter of which all that is said; what counts more comes later."""
-    options: Options = {}
-    for each in said:
-        options.update(each)
+def _made(name: str, options: Options) -> Parameter:
+    """Return the parameter of which that is said."""
     default = options.get("default", MISSING)
     allowed_values = options.get("allowed_values")
-    annotation = options["type"] if "type" in options else _type_like([default, *(allowed_values or ())])
+    annotation = options.get("type", MISSING)
+    if annotation is MISSING:
+        annotation = _type_like([default, *(allowed_values or ())])
     multiple = options.get("multiple", False)
     if multiple and not kind_of(annotation).is_list:
         annotation = list[annotation]  # type: ignore[valid-type]  # likewise
     if default is MISSING and not options.get("required"):
-        default = [] if multiple else False if options.get("is_flag") else None
+        default = _nothing(options)
     return Parameter(
         name,
         annotation,
@@ -192,6 +189,13 @@ def _made(name: str, said: Iterable[Options]) -> Parameter:
         help=options.get("help", ""),
         hidden=options.get("hidden", False),
     )
+
+
+def _nothing(options: Options) -> Any:
+    """Return what a parameter is that nobody gives, and nobody needs to."""
+    if options.get("multiple"):
+        return []
+    return False if options.get("is_flag") else None
 
 
 def _type_like(samples: Iterable[Any]) -> Any:
@@ -204,7 +208,9 @@ def _type_like(samples: Iterable[Any]) -> Any:
 
 def _not_in_signature(function: Function, name: str, names: Iterable[str]) -> str:
     title = getattr(innermost(function), "__name__", repr(function))
+    listed = ", ".join(names)
+    hint = did_you_mean(name, names)
     return (
-        f"@parameter({name!r}): {title}({', '.join(names)}) has no such argument{did_you_mean(name, names)}; add it, "
-        f"or write `def {title}(params)` to be passed a dict of all that is declared"
+        f"@parameter({name!r}): {title}({listed}) has no such argument{hint}; add it, or write `def {title}(params)` "
+        f"to be passed a dict of all that is declared"
     )

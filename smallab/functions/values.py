@@ -21,6 +21,8 @@ from smallab.functions.parameters import (
 )
 from smallab.specification import Specification
 
+Values = dict[str, Any]
+
 
 def complete(parameters: Parameters, given: Mapping[str, Any]) -> Specification:
     """Return the specification that given values make: checked, as JSON, with defaults filled in.
@@ -64,7 +66,7 @@ def complete(parameters: Parameters, given: Mapping[str, Any]) -> Specification:
     return specification
 
 
-def typed(parameters: Parameters, specification: Mapping[str, Any]) -> dict[str, Any]:
+def typed(parameters: Parameters, specification: Mapping[str, Any]) -> Values:
     """Return the objects that a function expects, of what a specification holds; the inverse of `complete`.
 
     Parameters
@@ -105,7 +107,7 @@ def _object(item: Parameter, value: Any) -> Any:
         return value
 
 
-def separate(parameters: Parameters, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def separate(parameters: Parameters, given: Mapping[str, Any]) -> tuple[Values, Values]:
     """Return what was given of the specification (with what ``params_file`` holds), and of the settings.
 
     Parameters
@@ -177,8 +179,7 @@ def _value(item: Parameter, given: Mapping[str, Any]) -> Any:
     """Return what a parameter is, as JSON, in a call that gives some."""
     if item.name in given:
         return checked(item, given[item.name])
-    text = os.environ.get(item.envvar) if item.envvar else None
-    if text:
+    if text := os.environ.get(item.envvar or ""):
         return _from_environment(item, text)
     if isinstance(item.default, Factory):
         return checked(item, item.default.make())
@@ -203,18 +204,20 @@ def _unknown(name: str, parameters: Parameters) -> str:
     return f"there is no such parameter{hint}; there are {', '.join(shown)}"
 
 
-def _read_file(path: str | os.PathLike[str]) -> dict[str, Any]:
+def _read_file(path: os.PathLike[str]) -> Values:
     """Return the parameters that a ``specification.json``, or a YAML file, holds."""
+    name = os.fspath(path)
+    parse = _yaml if name.endswith((".yaml", ".yml")) else json.loads
     try:
         with open(path, encoding="utf-8-sig") as file:
-            content = _yaml(file.read()) if str(path).endswith((".yaml", ".yml")) else json.load(file)
+            content = parse(file.read())
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise ParameterError("params_file", f"{os.fspath(path)} cannot be read: {why}") from error
+        raise ParameterError("params_file", f"{name} cannot be read: {why}") from error
     if not isinstance(content, dict):
         what = type(content).__name__
-        raise ParameterError("params_file", f"{os.fspath(path)} holds a {what}, not a dict of parameters")
-    return {str(name): value for name, value in content.items()}
+        raise ParameterError("params_file", f"{name} holds a {what}, not a dict of parameters")
+    return {str(key): value for key, value in content.items()}
 
 
 def _yaml(text: str) -> Any:
