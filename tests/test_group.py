@@ -94,6 +94,18 @@ def test_groups_nest_and_hand_down(tools):
     assert fell_one.run({"depth": 4}) == {"learning_rate": 0.1, "seed": 1, "depth": 4}
 
 
+def test_the_inner_of_two_groups_counts_more(tools):
+    @tools.group
+    @parameter("seed", type=float, default=0.5, help="Its own.")
+    def inner(): ...
+
+    @inner.experiment
+    def fit(params): ...
+
+    seed = fit.parameters["seed"]
+    assert (seed.type, seed.default, seed.help) == (float, 0.5, "Its own.")
+
+
 def test_a_parameter_declared_last_is_inherited_too(tools):
     @tools.group
     def inner(): ...

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from smallab import SpecificationError, parameter
 from smallab.functions.docstring import documented
 from smallab.functions.kinds import plain
-from smallab.functions.parameters import MISSING, Declaration, ParameterError, Parameters
+from smallab.functions.parameters import MISSING, Declaration, Parameter, ParameterError, Parameters
 from smallab.functions.signature import arguments, only_parameters, parameters_of, takes_params
 from smallab.functions.values import complete, from_text, separate, typed
 
@@ -261,6 +261,9 @@ MISFITS = [  # annotation, what is given, what the error says is expected
     (int | None, "x", "an integer or none, not 'x'"),
     (list[int], 3, "a list, each item an integer, not 3"),
     (list[int], "12", "a list, each item an integer, not '12'"),
+    (list[int] | None, "12", "a list, each item an integer, or none, not '12'"),
+    (str | None, 1, "text or none, not 1"),
+    (Colour | None, "green", "one of red, blue, or none, not 'green'"),
     (list[int], [1, "x"], "a list, each item an integer, not [1, 'x']"),
     (tuple[int, str], [1], "a list of 2: an integer, text, not [1]"),
 ]
@@ -306,7 +309,15 @@ def test_texts(annotation, text, held):
 
 @pytest.mark.parametrize(
     ("annotation", "text"),
-    [(int, "x"), (int, "3.5"), (float, "nan"), (float, "inf"), (Colour, "green"), (list[int], ["1", "x"])],
+    [
+        (int, "x"),
+        (int, "3.5"),
+        (float, "nan"),
+        (float, "inf"),
+        (Colour, "green"),
+        (list[int], ["1", "x"]),
+        (list[int] | None, ["1", "x"]),
+    ],
 )
 def test_texts_that_are_none(annotation, text):
     with pytest.raises(ParameterError, match="'x': expected "):
@@ -464,13 +475,37 @@ def test_a_file_that_holds_no_parameters(tmp_path, name, content, message):
 def test_a_parameter_can_be_pickled():
     import pickle
 
-    found = one(int)
-    assert pickle.loads(pickle.dumps(found))["x"].default is MISSING
+    found = one(bool | None)
+    assert found["x"].is_flag
+    again = pickle.loads(pickle.dumps(found))
+    assert again == found
+    assert (again["x"].default, again["x"].is_flag) == (MISSING, True)
 
 
 def test_declarations_alone_make_parameters():
     found = only_parameters([Declaration("rate", {"type": float}), Declaration("rate", {"default": 2})])
     assert (found["rate"].type, found["rate"].default) == (float, 2)
+
+
+def test_what_follows_from_a_type_and_a_default_is_not_stored_beside_them():
+    needed, flag, several = Parameter("x", int, MISSING), Parameter("x", bool | None), Parameter("x", list[int], ())
+    assert [item.required for item in (needed, flag, several)] == [True, False, False]
+    assert [item.is_flag for item in (needed, flag, several)] == [False, True, False]
+    assert [item.multiple for item in (needed, flag, several)] == [False, False, True]
+    assert Parameter("x", default=True).is_flag
+    with pytest.raises(TypeError, match="required"):
+        Parameter("x", int, required=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "default"),
+    [({}, None), ({"is_flag": True}, False), ({"multiple": True}, []), ({"required": True}, MISSING)],
+)
+def test_what_is_only_declared_without_a_default(options, default):
+    @parameter("x", **options)
+    def fit(params): ...
+
+    assert parameters_of(fit)["x"].default == default
 
 
 def test_documented_without_a_section():

@@ -31,12 +31,15 @@ class Kind(ABC):
     placeholder
         What stands for a value in the help of a command line.
     is_list
-        A value has items; on a command line it is repeated.
+        A value has items; on a command line it is repeated. So it is for what may be None besides.
+    is_boolean
+        A value is True or False; on a command line it is a flag. Likewise.
     """
 
     words: str
     placeholder: str
     is_list = False
+    is_boolean = False
 
     @abstractmethod
     def convert(self, value: Any) -> Any:
@@ -51,11 +54,6 @@ class Kind(ABC):
     def read(self, text: Any) -> Any:
         """Return an object of this kind, of a text (of several, if it is a list); else raise ValueError."""
         return self.convert(text)
-
-    @property
-    def without_none(self) -> Kind:
-        """The kind itself; of an Optional[X], that of X."""
-        return self
 
 
 class Anything(Kind):
@@ -85,10 +83,11 @@ class Scalar(Kind):
         self.placeholder = placeholder
         self.types = types
         self.reader = reader
+        self.is_boolean = bool in types
 
     def convert(self, value: Any) -> Any:
         found = python_number(value)
-        counts_as_int = isinstance(found, bool) and bool not in self.types  # in Python, and nowhere else
+        counts_as_int = isinstance(found, bool) and not self.is_boolean  # in Python, and nowhere else
         if isinstance(found, self.types) and not counts_as_int:
             return found
         raise ValueError(value)
@@ -125,13 +124,13 @@ def _none(text: str) -> None:
         raise ValueError(text)
 
 
-BOOLEAN = Scalar("true or false", "BOOLEAN", (bool,), _boolean)
+TEXT = Scalar("text", "TEXT", (str,), str)
 NONE = Scalar("none", "NONE", (type(None),), _none)
 SIMPLE: dict[Any, Kind] = {
     int: Scalar("an integer", "INTEGER", (int,), int),
     float: Scalar("a number", "NUMBER", (int, float), _number),
-    str: Scalar("text", "TEXT", (str,), str),
-    bool: BOOLEAN,
+    bool: Scalar("true or false", "BOOLEAN", (bool,), _boolean),
+    str: TEXT,
     type(None): NONE,
     Any: Anything(),
 }
@@ -239,18 +238,17 @@ class Either(Kind):
     """One of several kinds: a union."""
 
     def __init__(self, annotations: Iterable[Any]) -> None:
-        self.annotations = sorted(annotations, key=_takes_every_text)
-        self.kinds = [kind_of(annotation) for annotation in self.annotations]
-        self.besides_none = [kind for kind in self.kinds if kind is not NONE]
-        self.placeholder = _placeholder(self.besides_none)
-        words = [kind.words for kind in self.kinds]
+        self.annotations = list(annotations)
+        kinds = [kind_of(annotation) for annotation in self.annotations]
+        self.kinds = sorted(kinds, key=_takes_every_text)
+        besides_none = [kind for kind in kinds if kind is not NONE]
+        self.placeholder = _placeholder(besides_none)
+        if len(besides_none) == 1:
+            self.is_list = besides_none[0].is_list
+            self.is_boolean = besides_none[0].is_boolean
+        words = [kind.words for kind in kinds]
         has_comma = any("," in text for text in words)
         self.words = (", or " if has_comma else " or ").join(words)
-        self.is_list = self.without_none is not self and self.without_none.is_list
-
-    @property
-    def without_none(self) -> Kind:
-        return self.besides_none[0] if len(self.besides_none) == 1 else self
 
     def convert(self, value: Any) -> Any:
         if type(value) in self.annotations:  # of Path | str, a str stays one
@@ -261,8 +259,8 @@ class Either(Kind):
         return _first_that_works([kind.read for kind in self.kinds], text)
 
 
-def _takes_every_text(annotation: Any) -> bool:
-    return annotation is str
+def _takes_every_text(kind: Kind) -> bool:
+    return kind is TEXT
 
 
 def _first_that_works(functions: Iterable[Callable[[Any], Any]], value: Any) -> Any:
@@ -362,4 +360,6 @@ def plain(value: Any) -> Any:
         return value.value if isinstance(value.value, str) else value.name
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if isinstance(value, str):
+        return str(value)  # numpy has strings of its own, too
     return python_number(value)

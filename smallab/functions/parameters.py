@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, TypeVar
 
-from smallab.functions.kinds import BOOLEAN, SIMPLE, Kind, ListOf, OneOf, kind_of
+from smallab.functions.kinds import SIMPLE, Kind, ListOf, OneOf, kind_of
 from smallab.specification import SpecificationError
 
 T = TypeVar("T")
@@ -102,8 +102,7 @@ class Parameter:
     @property
     def is_flag(self) -> bool:
         """On the command line: ``--name`` or ``--no-name``."""
-        by_default = self.type is Any and isinstance(self.default, bool)
-        return by_default or self.kind.without_none is BOOLEAN
+        return self.kind.is_boolean or (self.type is Any and isinstance(self.default, bool))
 
     @property
     def multiple(self) -> bool:
