@@ -9,6 +9,7 @@ import pprint
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
 from typing import Any, NoReturn
 
 from smallab.experiment import FunctionExperiment
@@ -90,7 +91,8 @@ def kebab(name: str) -> str:
 def _program() -> str | None:
     """Return how this script was called, for the usage line; None where click knows better."""
     name = os.path.basename(sys.argv[0])
-    return f"python {name}" if name.endswith(".py") and name != "__main__.py" else None
+    is_script = name.endswith(".py") and name != "__main__.py"
+    return f"python {name}" if is_script else None
 
 
 def command_of(target: Experiment | Group) -> click.Command:
@@ -120,7 +122,8 @@ class _ExperimentCommand(Command):
         super().__init__(None, params=[*options], callback=_callback(experiment), **_texts(experiment))
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        required = [_usage(item) for item in self.own if item.required and not item.hidden]
+        shown = [item for item in self.own if item.required and not item.hidden]
+        required = [_usage(item) for item in shown]
         return required + super().collect_usage_pieces(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -273,10 +276,12 @@ def _given(parameters: Parameters, context: click.Context) -> dict[str, Any]:
         if context.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE:
             continue
         item = parameters.get(name) or _STANDARD[name]
-        if item.is_flag:
+        if item.multiple:
+            given[name] = from_text(item, list(value))
+        elif item.is_flag:
             given[name] = value
         else:
-            given[name] = from_text(item, list(value) if item.multiple else value)
+            given[name] = from_text(item, value)
     return given
 
 
@@ -315,18 +320,30 @@ def _show(result: Any) -> None:
 
 def _tell_failure(error: BaseException, folders: Sequence[str], debug: bool) -> None:
     """Say why an experiment failed, on stderr; stop there in pdb, if that is wanted."""
-    frames = error.__traceback__
-    while frames and frames.tb_next and frames.tb_frame.f_code.co_filename.startswith(_PACKAGE):
-        frames = frames.tb_next  # what smallab did before is of no interest
+    frames = _without_smallab(error.__traceback__)
     failure = Failure.of(error.with_traceback(frames))
-    click.secho(failure.traceback.rstrip() if debug else str(failure), fg="red", err=True)
-    place = f"saved in {folders[0]}" if folders else "nothing was saved"
-    hint = "; --debug shows where it happened, and stops there" if folders and not debug else ""
-    _note(f"{place}{hint}")
+    text = failure.traceback.rstrip() if debug else str(failure)
+    click.secho(text, fg="red", err=True)
+    if not folders:
+        _note("nothing was saved")
+    elif debug:
+        _note(f"saved in {folders[0]}")
+    else:
+        _note(f"saved in {folders[0]}; --debug shows where it happened, and stops there")
     if debug:
         import pdb  # noqa: T100  # what --debug is for
 
         pdb.post_mortem(frames)
+
+
+def _without_smallab(frames: TracebackType | None) -> TracebackType | None:
+    """Return a traceback without what smallab did before it called the function."""
+    while frames is not None and frames.tb_next is not None:
+        file = frames.tb_frame.f_code.co_filename
+        if not file.startswith(_PACKAGE):
+            break
+        frames = frames.tb_next
+    return frames
 
 
 def _note(text: str) -> None:

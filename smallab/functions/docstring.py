@@ -30,16 +30,17 @@ def documented(docstring: str) -> dict[str, Options]:
     """
     found: dict[str, Options] = {}
     options: Options = {}
-    for line in _sections(docstring).get("Parameters", []):
+    section = _sections(docstring).get("Parameters", [])
+    for line in section:
         text = line.strip()
         if text and not line[0].isspace():  # the names that the following lines are about
             listed, _, types = text.partition(":")
             options = {}
             for name in listed.split(","):
                 found[name.strip(" *")] = options
-            named_type = types.split(",")[0].strip()
-            if named_type in _TYPES:
-                options["type"] = _TYPES[named_type]
+            first_type, _, _ = types.partition(",")  # without ", optional"
+            if first_type.strip() in _TYPES:
+                options["type"] = _TYPES[first_type.strip()]
         elif text:
             earlier = options.get("help", "")
             options["help"] = f"{earlier} {text}".lstrip()

@@ -84,8 +84,11 @@ def only_parameters(declarations: Iterable[Declaration]) -> Parameters:
 
 def takes_params(function: Function) -> bool:
     """Tell whether a function is written ``def f(params)``: it is passed the dict of all declared parameters."""
-    found = _arguments_of(function)
-    return [item.name for item in found] == ["params"] and found[0].default is inspect.Parameter.empty
+    in_signature = _arguments_of(function)
+    if len(in_signature) != 1:
+        return False
+    only = in_signature[0]
+    return only.name == "params" and only.default is only.empty
 
 
 def arguments(function: Function, values: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
@@ -121,7 +124,8 @@ def arguments(function: Function, values: Mapping[str, Any]) -> tuple[list[Any],
 
 
 def _arguments_of(function: Function) -> list[inspect.Parameter]:
-    return list(inspect.signature(innermost(function)).parameters.values())
+    signature = inspect.signature(innermost(function))
+    return list(signature.parameters.values())
 
 
 def _said_by(declarations: Iterable[Declaration]) -> dict[str, Options]:
@@ -174,7 +178,8 @@ def _made(name: str, options: Options) -> Parameter:
     allowed_values = options.get("allowed_values")
     annotation = options.get("type", MISSING)
     if annotation is MISSING:
-        annotation = _type_like([default, *(allowed_values or ())])
+        samples = [default, *(allowed_values or ())]
+        annotation = _type_like(samples)
     multiple = options.get("multiple", False)
     if multiple and not kind_of(annotation).is_list:
         annotation = list[annotation]  # type: ignore[valid-type]  # likewise
