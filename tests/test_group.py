@@ -4,8 +4,8 @@ import pytest
 
 from smallab import ExperimentRunner, group, load_results, parameter
 from smallab.experiment import FunctionExperiment
-from smallab.group import Group
-from smallab.parameters import ParameterError
+from smallab.functions.group import Group
+from smallab.functions.parameters import ParameterError
 
 
 @pytest.fixture
@@ -92,6 +92,18 @@ def test_groups_nest_and_hand_down(tools):
     assert list(forest.members) == ["deep"]
     assert fell_one.name == "fell"
     assert fell_one.run({"depth": 4}) == {"learning_rate": 0.1, "seed": 1, "depth": 4}
+
+
+def test_the_inner_of_two_groups_counts_more(tools):
+    @tools.group
+    @parameter("seed", type=float, default=0.5, help="Its own.")
+    def inner(): ...
+
+    @inner.experiment
+    def fit(params): ...
+
+    seed = fit.parameters["seed"]
+    assert (seed.type, seed.default, seed.help) == (float, 0.5, "Its own.")
 
 
 def test_a_parameter_declared_last_is_inherited_too(tools):

@@ -13,20 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smallab import SpecificationError, parameter
-from smallab.parameters import (
-    MISSING,
-    ParameterError,
-    arguments,
-    complete,
-    documented,
-    from_text,
-    only_parameters,
-    parameters_of,
-    plain,
-    separate,
-    takes_params,
-    typed,
-)
+from smallab.functions.docstring import documented
+from smallab.functions.kinds import plain
+from smallab.functions.parameters import MISSING, Declaration, Parameter, ParameterError, Parameters
+from smallab.functions.signature import arguments, only_parameters, parameters_of, takes_params
+from smallab.functions.values import complete, from_text, separate, typed
 
 
 class Colour(enum.Enum):
@@ -270,6 +261,9 @@ MISFITS = [  # annotation, what is given, what the error says is expected
     (int | None, "x", "an integer or none, not 'x'"),
     (list[int], 3, "a list, each item an integer, not 3"),
     (list[int], "12", "a list, each item an integer, not '12'"),
+    (list[int] | None, "12", "a list, each item an integer, or none, not '12'"),
+    (str | None, 1, "text or none, not 1"),
+    (Colour | None, "green", "one of red, blue, or none, not 'green'"),
     (list[int], [1, "x"], "a list, each item an integer, not [1, 'x']"),
     (tuple[int, str], [1], "a list of 2: an integer, text, not [1]"),
 ]
@@ -315,7 +309,15 @@ def test_texts(annotation, text, held):
 
 @pytest.mark.parametrize(
     ("annotation", "text"),
-    [(int, "x"), (int, "3.5"), (float, "nan"), (float, "inf"), (Colour, "green"), (list[int], ["1", "x"])],
+    [
+        (int, "x"),
+        (int, "3.5"),
+        (float, "nan"),
+        (float, "inf"),
+        (Colour, "green"),
+        (list[int], ["1", "x"]),
+        (list[int] | None, ["1", "x"]),
+    ],
 )
 def test_texts_that_are_none(annotation, text):
     with pytest.raises(ParameterError, match="'x': expected "):
@@ -363,7 +365,7 @@ def test_an_unknown_one_is_named_with_the_one_that_was_meant():
     ):
         complete(parameters_of(fit), {"learning_rat": 1, "steps": 1, "learning_rate": 1})
     with pytest.raises(ParameterError, match="'x': there is no such parameter; there are none"):
-        complete({}, {"x": 1})
+        complete(Parameters(), {"x": 1})
 
 
 @pytest.mark.parametrize(("value", "fits"), [("sgd", True), ("adm", False)])
@@ -466,20 +468,44 @@ def test_a_file_that_holds_no_parameters(tmp_path, name, content, message):
     if content is not None:
         (tmp_path / name).write_text(content, encoding="utf-8")
     with pytest.raises(ParameterError, match="'params_file': ") as caught:
-        separate({}, {"params_file": tmp_path / name})
+        separate(Parameters(), {"params_file": tmp_path / name})
     assert message in str(caught.value)
 
 
 def test_a_parameter_can_be_pickled():
     import pickle
 
-    found = one(int)
-    assert pickle.loads(pickle.dumps(found))["x"].default is MISSING
+    found = one(bool | None)
+    assert found["x"].is_flag
+    again = pickle.loads(pickle.dumps(found))
+    assert again == found
+    assert (again["x"].default, again["x"].is_flag) == (MISSING, True)
 
 
 def test_declarations_alone_make_parameters():
-    found = only_parameters([("rate", {"type": float}), ("rate", {"default": 2})])
+    found = only_parameters([Declaration("rate", {"type": float}), Declaration("rate", {"default": 2})])
     assert (found["rate"].type, found["rate"].default) == (float, 2)
+
+
+def test_what_follows_from_a_type_and_a_default_is_not_stored_beside_them():
+    needed, flag, several = Parameter("x", int, MISSING), Parameter("x", bool | None), Parameter("x", list[int], ())
+    assert [item.required for item in (needed, flag, several)] == [True, False, False]
+    assert [item.is_flag for item in (needed, flag, several)] == [False, True, False]
+    assert [item.multiple for item in (needed, flag, several)] == [False, False, True]
+    assert Parameter("x", default=True).is_flag
+    with pytest.raises(TypeError, match="required"):
+        Parameter("x", int, required=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "default"),
+    [({}, None), ({"is_flag": True}, False), ({"multiple": True}, []), ({"required": True}, MISSING)],
+)
+def test_what_is_only_declared_without_a_default(options, default):
+    @parameter("x", **options)
+    def fit(params): ...
+
+    assert parameters_of(fit)["x"].default == default
 
 
 def test_documented_without_a_section():

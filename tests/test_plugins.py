@@ -50,7 +50,7 @@ def build_wheel(folder, settings=None, metadata_folder=None):
 PLUGIN = """
 import ast
 from smallab import CallbackManager
-from smallab.parameters import Parameter
+from smallab.functions.parameters import Parameter
 
 VERBOSITY = Parameter("verbosity", int, 1, help="How much is told.")
 

@@ -23,7 +23,7 @@ from misbehaving import Echo, Square
 
 from smallab import SpecificationError, load_results, specification_hash
 from smallab.runner import ExperimentRunner
-from smallab.specification import canonical
+from smallab.specification import canonical, python_number
 
 unicode_text = st.text(st.characters(exclude_categories=["Cs"]))
 json_values = st.recursive(
@@ -196,6 +196,11 @@ def test_a_numpy_scalar_counts_as_the_number_that_it_holds(scalar, number):
         text = canonical(wrap(scalar))
         assert text == canonical(wrap(number))
         assert exactly(json.loads(text)) == exactly(json.loads(json.dumps(wrap(number))))
+
+
+@pytest.mark.parametrize("value", [numpy.array(3), numpy.str_("a"), numpy.datetime64("2026-01-01", "ns"), "a", None, 3])
+def test_what_holds_no_number_stays_as_it_is(value):
+    assert python_number(value) is value
 
 
 def test_a_numpy_string_as_a_key():

@@ -1,0 +1,1 @@
+"""Experiments that are functions: their parameters, and groups of them."""
