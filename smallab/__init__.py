@@ -50,7 +50,7 @@ _HOMES = {  # where each public name is defined: the module is imported when the
     "to_dataframe": "reading.results",
 }
 
-__all__ = [  # noqa: PLE0604  # the names of _HOMES, as ruff and type checkers read them
+__all__ = [  # the names of _HOMES, as ruff and type checkers read them
     "BatchResult",
     "CallbackManager",
     "CheckpointedExperiment",

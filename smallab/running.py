@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from smallab.plugins import opened
 from smallab.storage.base import Storage, iso
-
-if TYPE_CHECKING:
-    import logging
-    import random
-    from pathlib import Path
 
 _current: ContextVar[Running] = ContextVar("smallab_running")
 _TIMES = frozenset({"start", "end", "duration", "total"})  # what the timing in an observation's metadata holds anyway
@@ -75,9 +73,8 @@ class Running:
     @cached_property
     def rng(self) -> random.Random:
         """The specification's own generator, the same in every run of it."""
-        import random
-
-        return random.Random(int(self.id, 16) if self.seed is None else self.seed)  # noqa: S311  # reproducible, not secret
+        seed = int(self.id, 16) if self.seed is None else self.seed
+        return random.Random(seed)  # noqa: S311  # reproducible, not secret
 
     @cached_property
     def logger(self) -> logging.Logger:
@@ -152,8 +149,6 @@ def current_dir() -> Path:
     RuntimeError
         Nothing is running here.
     """
-    from pathlib import Path
-
     folder = Path(current().folder, "artefacts")
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, NoReturn
 
-from smallab.functions.experiment import FunctionExperiment
 from smallab.functions.docstring import summary
+from smallab.functions.experiment import FunctionExperiment
 from smallab.functions.group import Group
 from smallab.functions.kinds import plain
 from smallab.functions.parameters import (

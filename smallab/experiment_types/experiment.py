@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
+import random
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from smallab.running import Running
 from smallab.specification import Specification, canonical
 from smallab.storage.base import Format
-
-if TYPE_CHECKING:
-    import random
 
 
 class Experiment(ABC):

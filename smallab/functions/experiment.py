@@ -19,7 +19,6 @@ from smallab.functions.kinds import plain
 from smallab.functions.parameters import ParameterError, Parameters, declared
 from smallab.functions.signature import arguments, parameters_of, takes_params
 from smallab.functions.values import complete, separate, typed
-from smallab.storage.pickling import dumps, loads
 from smallab.plugins import opened
 from smallab.reading.notebook import Observations
 from smallab.reading.tables import frame
@@ -31,6 +30,7 @@ from smallab.storage.base import Format
 from smallab.storage.calls import Calls
 from smallab.storage.formats import format_named
 from smallab.storage.paths import check_name, root_folder
+from smallab.storage.pickling import dumps, loads
 
 if TYPE_CHECKING:
     import logging
@@ -151,7 +151,9 @@ class FunctionExperiment(Experiment, Generic[P, R]):
         specification, root = self._completed(given)
         there = copy.copy(self)
         there.root = root_folder(root or self.root)  # its environment may be another one
-        return opened("functions.new_process").start(_record_there, there, specification, None if _has_seed(specification) else _draw_seed())
+        return opened("functions.new_process").start(
+            _record_there, there, specification, None if _has_seed(specification) else _draw_seed()
+        )
 
     def cli(self, arguments: Sequence[str] | None = None) -> NoReturn:
         """Run the experiment with arguments from the command line, and exit (extra ``cli``).

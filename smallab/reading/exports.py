@@ -11,7 +11,7 @@ from smallab.observation import Observation
 from smallab.reading.tables import frame
 
 if TYPE_CHECKING:
-    import pandas
+    pass
 
 
 def export(observations: Iterable[Observation], path: str | os.PathLike[str]) -> int:

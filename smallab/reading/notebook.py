@@ -9,6 +9,7 @@ from typing import Any
 from smallab.observation import Failure, Observation
 from smallab.specification import Specification, encode
 
+
 class Observations(list[Observation]):
     """A list of observations; in a notebook, a table."""
 

@@ -8,6 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from smallab.observation import Observation
+from smallab.storage.base import Storage
 
 if TYPE_CHECKING:
     import pandas
@@ -58,6 +59,11 @@ def frame(observations: Iterable[Observation]) -> pandas.DataFrame:
     if table.empty:  # pandas cannot know what the columns would hold
         return table.astype(object).astype({"duration": float})
     return table
+
+
+def frame_of(storage: Storage, completed: Iterable[str], failed: Iterable[str]) -> pandas.DataFrame:
+    """Return some specifications (canonical JSON) of a batch as a table: first what completed, then what failed."""
+    return frame(chain(map(storage.load, completed), map(storage.load_failure, failed)))
 
 
 class _Columns:

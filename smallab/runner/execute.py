@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from smallab.experiment_types.experiment import Experiment
-from smallab.plugins import opened
 from smallab.runner.exceptions import failure_in_experiment, portable
 from smallab.runner.outcome import Report
 from smallab.running import Running
@@ -18,67 +17,6 @@ from smallab.storage.base import Storage
 
 _log = logging.getLogger("smallab")
 
-Resource = int | str | None
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What `ExperimentRunner.run` was told about every specification: see there."""
-
-    num_parallel: int | None = None
-    retries: int = 0
-    timeout: float | None = None
-    resources: tuple[int | str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Task:
-    """All that is needed to run any specification of a batch: call it with one, in whatever process.
-
-    Attributes
-    ----------
-    storage, run_id
-        Where what comes of it is saved, and by which run.
-    experiment
-        Each specification runs on a copy of it.
-    limits
-        What holds for every specification.
-    packed
-        The experiment, pickled, where it is to travel to other processes.
-    """
-
-    storage: Storage
-    run_id: str
-    experiment: Experiment
-    limits: Limits = Limits()
-    packed: bytes = b""
-
-    def __reduce__(self) -> tuple[Callable[..., Task], tuple[object, ...]]:
-        return _arrived, (self.storage, self.run_id, self.packed, self.limits)
-
-    def __call__(self, text: str, resource: Resource = None) -> Report:
-        """Run the specification with this canonical JSON, here, as often as may be needed."""
-        return self.tried(lambda attempt: self.attempt(text, attempt, resource))
-
-    def attempt(self, text: str, attempt: int, resource: Resource = None) -> Report:
-        """Run a specification once."""
-        return execute(self.storage, self.run_id, self.experiment, text, attempt, resource)
-
-    def tried(self, attempt: Callable[[int], Report], stopped: Callable[[], bool] = lambda: False) -> Report:
-        """Attempt a specification until it completes, and no more often than the limits say; return the last report."""
-        report = attempt(1)
-        for number in range(2, self.limits.retries + 2):
-            if report.status == "completed" or stopped():
-                break
-            report = attempt(number)
-        return report
-
-
-def _arrived(storage: Storage, run_id: str, packed: bytes, limits: Limits) -> Task:
-    """Return a task in the process that it has travelled to."""
-    experiment: Experiment = opened("storage.pickling").loads(packed)
-    return Task(storage, run_id, experiment, limits, packed)
-
 
 def execute(
     storage: Storage,
@@ -86,7 +24,7 @@ def execute(
     experiment: Experiment,
     text: str,
     attempt: int = 1,
-    resource: Resource = None,
+    resource: int | str | None = None,
 ) -> Report:
     """Run one specification on a copy of an experiment, and save its result, or why it failed.
 
@@ -126,12 +64,7 @@ def execute(
 
 
 def record_failure(
-    storage: Storage,
-    text: str,
-    label: str,
-    error: BaseException,
-    metadata: Mapping[str, Any],
-    traceback: str = "",
+    storage: Storage, text: str, label: str, error: BaseException, metadata: Mapping[str, Any], traceback: str = ""
 ) -> Report:
     """Record that a specification failed.
 

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from smallab.experiment_types.experiment import Experiment
-from smallab.runner.execute import Limits
 from smallab.specification import Specification, SpecificationError, Texts, canonical
 
 Rerun = Literal["pending", "missing", "failed", "changed", "all"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What `ExperimentRunner.run` was told about every specification: see there."""
+
+    num_parallel: int | None = None
+    retries: int = 0
+    timeout: float | None = None
+    resources: tuple[int | str, ...] = ()
 
 
 def listed(specifications: Iterable[Specification]) -> Texts:
@@ -50,7 +60,10 @@ def copied(experiment: Experiment) -> Experiment:
 def check_limits(num_parallel: object, retries: object, timeout: object, resources: object) -> Limits:
     """Return what holds for every specification; ValueError or TypeError where an option of ``run`` makes no sense."""
     return Limits(
-        _checked_number(num_parallel), _checked_retries(retries), _checked_timeout(timeout), _checked_resources(resources)
+        _checked_number(num_parallel),
+        _checked_retries(retries),
+        _checked_timeout(timeout),
+        _checked_resources(resources),
     )
 
 

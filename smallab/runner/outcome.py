@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from smallab.observation import Failure, Observation
+from smallab.observation import Failure
 from smallab.plugins import opened
 from smallab.runner.exceptions import revived
 from smallab.specification import Specification, Texts, parsed
@@ -76,10 +75,6 @@ class BatchResult:
         elif report.status == "failed":
             self._failed.append(report)
 
-    def load(self, text: str) -> Any:
-        """Return a result, read back as a later process would."""
-        return self._storage.load(text).value
-
     def has_completed(self, text: str) -> bool:
         """Tell whether a specification (canonical JSON) completed in this call."""
         return text in self._completed
@@ -111,9 +106,8 @@ class BatchResult:
 
     def to_dataframe(self) -> pandas.DataFrame:
         """Return this call's specifications, the skipped ones too, as `smallab.to_dataframe` does."""
-        completed = map(self._storage.load, [*self._skipped, *self._completed])
-        failed = (self._storage.load_failure(report.text) for report in self._failed)
-        table: pandas.DataFrame = opened("reading.tables").frame(itertools.chain(completed, failed))
+        completed, failed = [*self._skipped, *self._completed], [report.text for report in self._failed]
+        table: pandas.DataFrame = opened("reading.tables").frame_of(self._storage, completed, failed)
         return table
 
     def __bool__(self) -> bool:

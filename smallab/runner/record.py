@@ -191,7 +191,7 @@ def is_by_other_code(metadata: Mapping[str, Any], experiment: object) -> bool:
     return None not in {then, now} and then != now
 
 
-def made_by_other_code(completed: Iterable[str], storage: Storage, experiment: Experiment) -> list[str]:
+def made_by_other_code(completed: Iterable[str], storage: Storage, experiment: object) -> list[str]:
     """Return those completed specifications whose run had another source for the experiment than it has now.
 
     Only if some run of the batch had other code are the metadata of the specifications read. What was made where no

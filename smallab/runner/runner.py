@@ -7,21 +7,18 @@ import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from smallab.callbacks import CallbackManager, Hooks
 from smallab.experiment_types.experiment import Experiment
 from smallab.plugins import opened
-from smallab.runner.execute import Task
 from smallab.runner.options import Rerun, check_limits, check_rerun, copied, listed
 from smallab.runner.outcome import BatchResult, Report
 from smallab.runner.record import run_record
 from smallab.runner.selection import select
 from smallab.specification import Specification, Texts, parsed
-from smallab.storage.base import open_storage
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from smallab.storage.base import Storage, open_storage
 
 _log = logging.getLogger("smallab")
 
@@ -133,15 +130,14 @@ class ExperimentRunner(Hooks):
             schedule = opened("backends.schedule").Schedule(experiment, backend, limits)
             with storage.run(run_record(experiment) | counts) as run:
                 storage.forget(again)
-                task = Task(storage, run.id, experiment, limits, schedule.packed)
-                reports = schedule.reports(task, _unfinished(pending, result, propagate_exceptions))
+                reports = schedule.reports(storage, run.id, _unfinished(pending, result, propagate_exceptions))
                 self._tell_start(name, pending)
                 shown = opened("display.progress").progress(name, **counts, show=show_progress)
                 with closing(reports), shown as advance:
                     for report in _with_parts(reports):
                         result.add(report)
                         run.ended(report.text, report.status)
-                        self._tell(report, result)
+                        self._tell(report, storage, is_first_failure=result.counts["failed"] == 1)
                         if report.text in pending:
                             advance(report.status)
             self._tell_end(result)
@@ -151,8 +147,6 @@ class ExperimentRunner(Hooks):
 
     def get_save_directory(self, name: str) -> Path:
         """Return the absolute folder of a batch."""
-        from pathlib import Path
-
         return Path(open_storage(self._folder, name).folder)
 
     def get_batch_save_folder(self, name: str) -> Path:
@@ -167,14 +161,14 @@ class ExperimentRunner(Hooks):
         self.tell("set_experiment_name", lambda: (name,))
         self.tell("on_batch_start", lambda: (name, [parsed(text) for text in pending]))
 
-    def _tell(self, report: Report, result: BatchResult) -> None:
+    def _tell(self, report: Report, storage: Storage, is_first_failure: bool) -> None:
+        text = report.text
         if report.status == "completed":
-            self.tell("on_specification_complete", lambda: (parsed(report.text), result.load(report.text)))
+            self.tell("on_specification_complete", lambda: (parsed(text), storage.load(text).value))
         elif report.failure:
-            is_first = result.counts["failed"] == 1
-            level = logging.ERROR if is_first else logging.INFO  # the first is seen at once, the rest counted
-            _log.log(level, "%s failed; see %s\n%s", report.label, result.folder_of(report), report.failure.traceback)
-            self.tell("on_specification_failure", lambda: (report.error(), parsed(report.text)))
+            level = logging.ERROR if is_first_failure else logging.INFO  # the first is seen at once, the rest counted
+            _log.log(level, "%s failed; see %s\n%s", report.label, storage.workspace(text), report.failure.traceback)
+            self.tell("on_specification_failure", lambda: (report.error(), parsed(text)))
 
     def _tell_end(self, result: BatchResult) -> None:
         if result.completed:

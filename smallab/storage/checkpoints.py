@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from smallab.storage.pickling import Unpickler, pickler
 from smallab.storage.files import entries, make_folder, remove, replace
+from smallab.storage.pickling import Unpickler, pickler
 
 _log = logging.getLogger("smallab")
 

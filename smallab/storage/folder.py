@@ -174,7 +174,9 @@ class Folder(Storage):
             self._lists.update(*reported, to_count=left.to_count, to_clear=[*left.to_clear, *own])
         except (OSError, UnreadableList) as error:
             if not os.path.isdir(self.folder):
-                raise FileNotFoundError(f"{self.folder} vanished while the batch ran, with the results in it") from error
+                raise FileNotFoundError(
+                    f"{self.folder} vanished while the batch ran, with the results in it"
+                ) from error
             _log.error("%s: the lists cannot be written (%s); the results are safe, run it again", self.folder, error)
 
     def _write_record(self, run_id: str, record: Mapping[str, Any]) -> None:
@@ -285,12 +287,11 @@ class Folder(Storage):
 
     def events(self, since: dict[str, int]) -> Iterator[Event]:
         """Yield what is new in the journals; of a line that is still being written, nothing yet."""
-        names = [name for names in self._lists.files().values() for name in names if name.endswith(".jsonl")]
-        for name in since.keys() - names:
+        journals = self._lists.owned(".jsonl")
+        for name in since.keys() - journals:
             del since[name]
-        for name in names:
-            owner = Owner.of(name)
-            for line, end in read_lines(f"{self.paths.journal}/{name}", since.get(name, 0)) if owner else ():
+        for name, owner in journals.items():
+            for line, end in read_lines(f"{self.paths.journal}/{name}", since.get(name, 0)):
                 since[name] = end
                 event = parsed_event(line, owner)
                 if event is not None:
@@ -299,13 +300,12 @@ class Folder(Storage):
     def runs(self, newest: int | None = None) -> list[SeenRun]:
         """Return the runs that have a heartbeat, and all or so many of the newest others; sorted by their time."""
         recorded = run_ids(entries(self.paths.runs))  # before the heartbeats: a run's comes before its record
-        beating = [name for names in self._lists.files().values() for name in names if name.endswith(".heartbeat")]
-        now = clock(self.paths.journal) if beating else 0.0
+        heartbeats = self._lists.owned(".heartbeat")
+        now = clock(self.paths.journal) if heartbeats else 0.0
         seen: dict[str, SeenRun] = {}
-        for name in beating:
-            owner = Owner.of(name)
+        for name, owner in heartbeats.items():
             state, silence = presence(f"{self.paths.journal}/{name}", now)
-            if owner is not None and state != "ended":
+            if state != "ended":
                 record = self._record(owner.run_id)
                 seen[owner.run_id] = SeenRun(owner.run_id, state, silence, owner.host, owner.pid, record)
         over = [run_id for run_id in recorded if run_id not in seen]

@@ -11,10 +11,10 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
-from smallab.storage.pickling import cloudpickle, dumps, load
 from smallab.plugins import plugins
 from smallab.specification import python_number
 from smallab.storage.base import Format
+from smallab.storage.pickling import cloudpickle, dumps, load
 
 _log = logging.getLogger("smallab")
 _one_at_a_time = threading.Lock()  # the warnings' filters are the whole process's

@@ -161,4 +161,3 @@ def event_line(event: str, id: str, time: str, details: Mapping[str, Any], text:
     """Return an event as a journal's line."""
     head = _encode({"event": event, "id": id, "time": time, **details})
     return f'{head[:-1]},"specification":{text}}}'
-

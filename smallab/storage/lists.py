@@ -74,9 +74,9 @@ class Lists:
         """Return what journals tell that has not been counted."""
         counted = read_counted(self._paths.counted)
         journaled = Journaled()
+        owned = self.owned(".jsonl")
         for name in names:
-            owner = Owner.of(name)
-            if owner is not None and name.endswith(".jsonl"):
+            if owner := owned.get(name):
                 journaled.read(f"{self._paths.journal}/{name}", owner, counted.get(name, 0))
         return journaled
 
@@ -97,13 +97,20 @@ class Lists:
                 left.to_count += [name for name in names if _size(f"{folder}/{name}") > counted.get(name, 0)]
         return left
 
+    def owned(self, suffix: str | tuple[str, ...] = _SUFFIXES) -> dict[str, Owner]:
+        """Return the names of the journal's files, all or some, and whose they are; those of the oldest run first."""
+        found = {}
+        for name in entries(self._paths.journal):
+            owner = Owner.of(name)
+            if owner is not None and name.endswith(suffix):
+                found[name] = owner
+        return found
+
     def files(self) -> dict[str, list[str]]:
         """Return the names of the journal's files by run, the oldest run first."""
         found: dict[str, list[str]] = {}
-        for name in entries(self._paths.journal):
-            owner = Owner.of(name)
-            if owner is not None and name.endswith(_SUFFIXES):
-                found.setdefault(owner.run_id, []).append(name)
+        for name, owner in self.owned().items():
+            found.setdefault(owner.run_id, []).append(name)
         return found
 
     def update(
@@ -186,7 +193,8 @@ class Lists:
         os.makedirs(self._paths.journal, exist_ok=True)
         with self._lock.held() as files_in_lock:
             found = self.in_folders()
-            for which, texts in zip(("completed", "failed"), found, strict=True):
+            lists: dict[Which, Texts] = {"completed": found[0], "failed": found[1]}
+            for which, texts in lists.items():
                 path = self._paths.list_file(which)
                 with suppress(FileNotFoundError), open(path, "rb") as file:
                     aside = f"{path}.before-{new_id()}"

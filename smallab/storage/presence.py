@@ -77,7 +77,9 @@ def clock(folder: str) -> float:
 
 def is_gone(owner: Owner) -> bool:
     """Tell whether a process is known to be gone: it was on this machine, and neither runs nor sleeps any more."""
-    if owner.host != _MACHINE or os.name == "nt":  # on Windows os.kill ends a process; there the heartbeat alone must do
+    if (
+        owner.host != _MACHINE or os.name == "nt"
+    ):  # on Windows os.kill ends a process; there the heartbeat alone must do
         return False
     try:
         os.kill(owner.pid, 0)

@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, TypeVar, Unpack
 
 from smallab.callbacks import CallbackManager
-from smallab.storage.presence import HOST
 from smallab.runner.exceptions import failure_of
 from smallab.specification import Specification, canonical
 from smallab.storage.paths import check_name, root_folder
+from smallab.storage.presence import HOST
 
 _log = logging.getLogger("smallab")
 
