@@ -16,6 +16,8 @@ from typing import Any
 from smallab.plugins import opened
 from smallab.storage.base import Storage, iso
 
+Resource = int | str | None  # one of those that a run has
+
 _current: ContextVar[Running] = ContextVar("smallab_running")
 _TIMES = frozenset({"start", "end", "duration", "total"})  # what the timing in an observation's metadata holds anyway
 _PROGRESS_SECONDS = 1.0  # between two words of how far it is
@@ -51,7 +53,7 @@ class Running:
     run_id: str
     text: str
     attempt: int = 1
-    resource: int | str | None = None
+    resource: Resource = None
     seed: int | None = None
     timing: dict[str, float] = field(default_factory=dict)
     more: dict[str, Any] = field(default_factory=dict)

@@ -9,10 +9,9 @@ from smallab.experiment_types.experiment import Experiment
 from smallab.runner.execute import execute
 from smallab.runner.options import Limits
 from smallab.runner.outcome import Report
+from smallab.running import Resource
 from smallab.storage.base import Storage
 from smallab.storage.pickling import loads
-
-Resource = int | str | None
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Task:
     storage: Storage
     run_id: str
     experiment: Experiment
-    limits: Limits = Limits()
+    limits: Limits
     packed: bytes = b""
 
     def __reduce__(self) -> tuple[Callable[..., Task], tuple[object, ...]]:

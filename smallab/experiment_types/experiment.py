@@ -7,7 +7,7 @@ import random
 from abc import ABC, abstractmethod
 from typing import Any
 
-from smallab.running import Running
+from smallab.running import Resource, Running
 from smallab.specification import Specification, canonical
 from smallab.storage.base import Format
 
@@ -58,7 +58,7 @@ class Experiment(ABC):
         return self._now_running().rng
 
     @property
-    def resource(self) -> int | str | None:
+    def resource(self) -> Resource:
         """The one of ``run``'s resources that this specification holds while it runs; None where there are none."""
         return self._now_running().resource
 

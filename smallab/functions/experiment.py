@@ -151,9 +151,10 @@ class FunctionExperiment(Experiment, Generic[P, R]):
         specification, root = self._completed(given)
         there = copy.copy(self)
         there.root = root_folder(root or self.root)  # its environment may be another one
-        return opened("functions.new_process").start(
-            _record_there, there, specification, None if _has_seed(specification) else _draw_seed()
-        )
+        drawn_seed = None if _has_seed(specification) else _draw_seed()
+        start = opened("functions.new_process").start
+        process: multiprocessing.Process = start(_record_there, there, specification, drawn_seed)
+        return process
 
     def cli(self, arguments: Sequence[str] | None = None) -> NoReturn:
         """Run the experiment with arguments from the command line, and exit (extra ``cli``).

@@ -11,7 +11,7 @@ from typing import Any
 from smallab.experiment_types.experiment import Experiment
 from smallab.runner.exceptions import failure_in_experiment, portable
 from smallab.runner.outcome import Report
-from smallab.running import Running
+from smallab.running import Resource, Running
 from smallab.specification import parsed
 from smallab.storage.base import Storage
 
@@ -19,12 +19,7 @@ _log = logging.getLogger("smallab")
 
 
 def execute(
-    storage: Storage,
-    run_id: str,
-    experiment: Experiment,
-    text: str,
-    attempt: int = 1,
-    resource: int | str | None = None,
+    storage: Storage, run_id: str, experiment: Experiment, text: str, attempt: int = 1, resource: Resource = None
 ) -> Report:
     """Run one specification on a copy of an experiment, and save its result, or why it failed.
 

@@ -59,12 +59,8 @@ def copied(experiment: Experiment) -> Experiment:
 
 def check_limits(num_parallel: object, retries: object, timeout: object, resources: object) -> Limits:
     """Return what holds for every specification; ValueError or TypeError where an option of ``run`` makes no sense."""
-    return Limits(
-        _checked_number(num_parallel),
-        _checked_retries(retries),
-        _checked_timeout(timeout),
-        _checked_resources(resources),
-    )
+    number, attempts = _checked_number(num_parallel), _checked_retries(retries)
+    return Limits(number, attempts, _checked_timeout(timeout), _checked_resources(resources))
 
 
 def _checked_number(number: object) -> int | None:

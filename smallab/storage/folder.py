@@ -25,7 +25,7 @@ from smallab.storage.base import Event, Format, Run, SeenRun, Status, Storage, i
 from smallab.storage.files import entries, make_folder, remove, rename, replace, write, write_aside, write_new
 from smallab.storage.formats import format_named, formats
 from smallab.storage.journal import Journaled, appender, event_line, parsed_event, read_lines
-from smallab.storage.list_files import UnreadableList
+from smallab.storage.list_files import UnreadableListError
 from smallab.storage.lists import Lists
 from smallab.storage.paths import Owner, Paths, check_name, is_name, new_id, root_folder, run_ids
 from smallab.storage.presence import HOST, clock, is_abandoned, presence, this_process, touched
@@ -85,7 +85,7 @@ class Folder(Storage):
         """Return the completed and the failed specifications; where a list cannot be read, what the folders tell."""
         try:
             return self._lists.known()
-        except UnreadableList as error:
+        except UnreadableListError as error:
             _log.warning("%s. Until then, the folders tell", error)
             return self._lists.in_folders()
 
@@ -172,7 +172,7 @@ class Folder(Storage):
             left = self._lists.left_behind()
             reported = run.reported["completed"], run.reported["failed"]
             self._lists.update(*reported, to_count=left.to_count, to_clear=[*left.to_clear, *own])
-        except (OSError, UnreadableList) as error:
+        except (OSError, UnreadableListError) as error:
             if not os.path.isdir(self.folder):
                 raise FileNotFoundError(
                     f"{self.folder} vanished while the batch ran, with the results in it"
@@ -316,10 +316,11 @@ class Folder(Storage):
 
     def _record(self, run_id: str) -> dict[str, Any]:
         """Return a run's record; empty where there is none, or none that can be read."""
-        with suppress(OSError, ValueError, TypeError, RecursionError):
+        try:
             with open(self.paths.run_record(run_id), encoding="utf-8") as file:
                 return dict(json.load(file))
-        return {}
+        except (OSError, ValueError, TypeError, RecursionError):
+            return {}
 
 
 def _check_identity(saved: Specification, text: str) -> None:

@@ -30,7 +30,7 @@ _CHUNK = 1 << 20  # bytes of a journal that are held at a time
 
 
 class Appender:
-    """This process's journals, each opened once."""
+    """The journals of this process, each opened once."""
 
     def __init__(self) -> None:
         self._descriptors: dict[str, int] = {}

@@ -15,7 +15,7 @@ from smallab.storage.files import flush, write_into
 _LINES_AT_ONCE = 1000
 
 
-class UnreadableList(ValueError):
+class UnreadableListError(ValueError):
     """A list of specifications cannot be read; the message names the file, the place in it, and the way out."""
 
 
@@ -45,7 +45,7 @@ def _any_list(content: str) -> list[str]:
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if not isinstance(items, list):
-        raise ValueError("not a list of specifications")
+        raise ValueError("not a list of specifications")  # noqa: TRY004  # one error for all that is no list
     return [canonical(item, f"its item {number}") for number, item in enumerate(items, 1)]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from smallab.specification import Texts, canonical, digest
 from smallab.storage.files import entries, flush, remove, replace, write_new
 from smallab.storage.journal import Journaled, read_counted
-from smallab.storage.list_files import UnreadableList, read_list, write_list
+from smallab.storage.list_files import UnreadableListError, read_list, write_list
 from smallab.storage.lock import Lock
 from smallab.storage.paths import Owner, Paths, Which, new_id
 from smallab.storage.presence import clock, is_abandoned, presence
@@ -53,7 +53,7 @@ class Lists:
         self._lock = Lock(paths.lock)
 
     def known(self) -> tuple[Texts, Texts]:
-        """Return the completed and the failed specifications, in order; UnreadableList where a list is no list."""
+        """Return the completed and the failed specifications, in order; UnreadableListError where a list is no list."""
         journaled = self.journaled(entries(self._paths.journal))  # first: what is listed meanwhile is seen twice
         completed = self._listed("completed") | dict.fromkeys(journaled.completed)
         failed = self._listed("failed") | journaled.failed
@@ -65,7 +65,7 @@ class Lists:
             return read_list(path)
         except ValueError as error:
             name = os.path.basename(self._paths.folder)
-            raise UnreadableList(
+            raise UnreadableListError(
                 f"{path} cannot be read: {error}. Mend it there, or have it made anew from the folders: "
                 f"smallab rebuild {name}"
             ) from None

@@ -112,7 +112,7 @@ def presence(path: str, now: float) -> tuple[Presence, float]:
 
 
 def is_abandoned(path: str, now: float) -> bool:
-    """Tell whether a file is left behind by somebody who will not come back to it: known to be gone, or a day silent."""
+    """Tell whether a file's owner will not come back to it: known to be gone, or silent for a day."""
     state, silence = presence(path, now)
     return state == "killed" or silence > ABANDONED_SECONDS
 

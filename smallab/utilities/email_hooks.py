@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, TypeVar, Unpack
 
 from smallab.callbacks import CallbackManager
+from smallab.observation import SpecificationFailed
 from smallab.runner.exceptions import failure_of
 from smallab.specification import Specification, canonical
 from smallab.storage.paths import check_name, root_folder
