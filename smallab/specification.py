@@ -70,7 +70,7 @@ def canonical(specification: Specification, where: str = "specification") -> str
     try:
         text = encode(specification)
         text.encode()  # lone surrogates end here
-        if _is_plain(specification) or json.loads(text) == specification:
+        if _is_plain(specification) or (isinstance(specification, dict) and json.loads(text) == specification):
             return text  # equal after a round trip: every key is a string, every value plain JSON
         otherwise = ""  # it may hold tuples, which compare unequal
     except (TypeError, ValueError, RecursionError) as error:
