@@ -166,7 +166,7 @@ class ExperimentRunner:
         propagate_exceptions: bool,
     ) -> None:
         """Run what is pending, and take each report as it comes: list it, tell the hooks, show it."""
-        from smallab.progress import progress
+        from smallab.display.progress import progress
 
         storage = execution.storage
         self._emit("set_experiment_name", lambda: (storage.name,))
