@@ -20,7 +20,8 @@ def is_terminal(stream: IO[str] | None) -> bool:
 def terminal_streams() -> list[IO[str]]:
     """Return stderr, and stdout if it goes to the terminal, too: not to a file, nor to an object of the user's."""
     streams: list[IO[str]] = [sys.stderr]
-    if is_terminal(sys.stdout) and sys.stdout is sys.__stdout__:
+    nobody_elses = sys.stdout is sys.__stdout__
+    if nobody_elses and is_terminal(sys.stdout):
         streams.append(sys.stdout)
     return streams
 

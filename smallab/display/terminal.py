@@ -15,9 +15,10 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import ClassVar
+from typing import IO, ClassVar
 
-from rich.console import Console
+from rich.ansi import AnsiDecoder
+from rich.console import Console, RenderableType
 from rich.file_proxy import FileProxy
 from rich.progress import BarColumn, Progress, Task, TextColumn
 from rich.table import Column, Table
@@ -72,6 +73,8 @@ class _Bar(Progress):
     def __init__(self, console: Console) -> None:
         name = Column(no_wrap=True, overflow="ellipsis", max_width=console.width // 4)
         text = Column(no_wrap=True, overflow="ellipsis", ratio=4)
+        self._lines: list[_Lines] = []
+        self._lent = Lent([])
         super().__init__(
             TextColumn("{task.description}", markup=False, table_column=name),
             BarColumn(bar_width=None, table_column=Column(ratio=1)),
@@ -82,13 +85,13 @@ class _Bar(Progress):
             redirect_stderr=False,  # out, and lose half a line at the end
             expand=True,
         )
-        self._lines = [_Lines(console, stream) for stream in terminal_streams()]
-        self._lent = Lent([])
 
     def start(self) -> None:
         """Draw the bar, and be handed from now on what is written to the terminal."""
         _Bar.shown = self
-        super().start()
+        with suppress(OSError, ValueError):  # the terminal is gone: no reason to lose the batch
+            super().start()
+        self._lines = [_Lines(self.console, stream) for stream in terminal_streams()]
         self._lent = Lent([(lines.rich_proxied_file, lines) for lines in self._lines])
 
     def stop(self) -> None:
@@ -99,9 +102,9 @@ class _Bar(Progress):
         self._lent.give_back()
         for task in self.tasks:
             task.fields["over"] = True
-        with suppress(OSError, ValueError):  # the terminal is gone: no reason to lose the batch
+        with suppress(OSError, ValueError):
             for lines in self._lines:
-                lines.finish_line()
+                lines.end()
             super().stop()
 
     def leave_to_parent(self) -> None:
@@ -112,8 +115,17 @@ class _Bar(Progress):
         self.disable = True
         self._lent.give_back()
 
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Return what is drawn: the lines that are not whole yet, and the bar."""
+        for lines in self._lines:
+            if lines.half:
+                text = AnsiDecoder().decode_line(lines.half)
+                text.no_wrap, text.overflow = True, "ellipsis"
+                yield text
+        yield from super().get_renderables()
+
     def make_tasks_table(self, tasks: Iterable[Task]) -> Table:
-        """Return what is drawn: the figures as they are now."""
+        """Return the bar, with the figures as they are now."""
         for task in tasks:
             figures: Figures = task.fields["figures"]()
             now = None if task.fields["over"] else datetime.now().astimezone()
@@ -125,13 +137,26 @@ class _Bar(Progress):
 
 
 class _Lines(FileProxy):
-    """rich's stream, that waits for a line to be whole: flushing half of one would make it two."""
+    """rich's stream; half a line (a question, tqdm's bar) is shown with the bar until it is whole.
+
+    rich's own makes a line of each half whenever it is flushed.
+    """
+
+    def __init__(self, console: Console, stream: IO[str]) -> None:
+        super().__init__(console, stream)
+        self.half = ""
+
+    def write(self, text: str) -> int:
+        super().write(text)
+        self.half = (self.half + text).rpartition("\n")[2]
+        return len(text)
 
     def flush(self) -> None:
         pass
 
-    def finish_line(self) -> None:
+    def end(self) -> None:
         """Write half a line that nobody has ended."""
+        self.half = ""
         super().flush()
 
 
