@@ -65,7 +65,7 @@ class Figures:
         """How long the rest takes at this rate; None until one has ended, or where nobody knows how many there are."""
         if self.rate is None or self.pending is None:
             return None
-        return (self.pending - self.ended) / self.rate
+        return (self.pending - self.ended) * self.seconds / self.ended
 
     def text(self, now: datetime | None) -> str:
         """Return the figures as one line.
@@ -116,9 +116,9 @@ def duration(seconds: float) -> str:
     Examples
     --------
     >>> duration(75.8), duration(16.5 * 3600), duration(1e6)
-    ('1:15', '16:30:00', '11 days')
+    ('1:16', '16:30:00', '11 days')
     """
-    minutes, rest = divmod(int(seconds), 60)
+    minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours >= 100:  # four days: nobody counts the minutes any more
         return f"{hours // 24} days"
