@@ -17,9 +17,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from smallab.display.figures import Figures, duration
 from smallab.files import process_gone
 from smallab.inspection import batch_names
-from smallab.progress import Figures
 from smallab.storage import Storage, root_folder
 from smallab.watching import Run, Running, View, Watch
 
@@ -228,12 +228,14 @@ class _Frame:
         return figures.text(self._now if self._view.alive else None)
 
     def _bar(self, figures: Figures) -> Text:
-        """Return a bar as wide as the terminal: done, failed, and the rest."""
-        total = max(1, figures.total)
-        done = self._width * figures.done // total
-        failed = min(done, -(-self._width * figures.failed // total))  # one failure among thousands is seen, too
+        """Return a bar as wide as the terminal: completed, failed, and the rest."""
+        total = max(1, figures.total or 0)
+        ended = self._width * (figures.skipped + figures.ended) // total
+        failed = min(ended, -(-self._width * figures.failed // total))  # one failure among thousands is seen, too
         bar, rest = self._marks.bar, self._marks.rest
-        return self._line((bar * (done - failed), "green"), (bar * failed, "red"), (rest * (self._width - done), "dim"))
+        return self._line(
+            (bar * (ended - failed), "green"), (bar * failed, "red"), (rest * (self._width - ended), "dim")
+        )
 
     def _wrapped(self, text: str, style: str) -> list[Text]:
         """Return a text in as many lines as it takes."""
@@ -246,7 +248,7 @@ class _Frame:
         return lines + (self._wrapped(f"there are: {others}", "") if others else [])
 
     def _quiet(self, run: Run) -> list[Text]:
-        return self._wrapped(f"no sign of life from {_owner(run)} for {_duration(run.silence)}", "yellow")
+        return self._wrapped(f"no sign of life from {_owner(run)} for {duration(run.silence)}", "yellow")
 
     def _run(self, run: Run) -> Text:
         text = run.figures.text(self._now if run.state == "running" else None) if run.figures else "starting"
@@ -307,7 +309,7 @@ class _Frame:
         return [(" ", ""), *bar, (f" {_numbers(item):>{numbers}}", "")]
 
     def _age(self, item: Running) -> str:
-        return _duration(max(0.0, time.time() - item.started)) if self._view.running else ""
+        return duration(max(0.0, time.time() - item.started)) if self._view.running else ""
 
     def _height_of_failures(self, room: int) -> int:
         """Return how many lines a failure gets: as many as there is room for, if all shall be seen."""
@@ -369,18 +371,9 @@ def _obituary(run: Run) -> str:
     if run.state == "killed":
         return f"its runner was killed ({_owner(run)}): run it again to go on"
     return (
-        f"its runner has given no sign of life for {_duration(run.silence)} ({_owner(run)}): killed, or its machine or "
+        f"its runner has given no sign of life for {duration(run.silence)} ({_owner(run)}): killed, or its machine or "
         "the share is down; run it again to go on"
     )
-
-
-def _duration(seconds: float) -> str:
-    """Return a duration as ``m:ss``, ``h:mm:ss`` or ``d days``."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours >= 100:  # four days: nobody counts the minutes any more
-        return f"{hours // 24} days"
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _numbers(item: Running) -> str:

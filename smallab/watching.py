@@ -18,10 +18,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
+from smallab.display.figures import Figures
 from smallab.files import entries, process_gone
 from smallab.journal import GRACE_SECONDS
 from smallab.lists import read_list
-from smallab.progress import Figures
 from smallab.specification import digest
 from smallab.storage import Storage, Which
 

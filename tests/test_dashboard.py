@@ -324,7 +324,7 @@ def test_several_runs_are_shown_together(storage):
         tell(other, "started", 51)
         view = Watch(storage).look()
         assert len(view.alive) == 2
-        assert (view.figures.total, view.figures.done, view.figures.skipped) == (32, 10, 2)
+        assert (view.figures.total, view.figures.all_completed, view.figures.skipped) == (32, 10, 2)
         assert view.figures.rate == pytest.approx(8 / 100, rel=0.1)
         assert len(view.running) == 2
 
@@ -339,7 +339,7 @@ def test_a_run_that_has_ended_counts_while_another_that_ran_beside_it_goes_on(st
         ExperimentRunner(storage.root).run("digits", [{"y": 1}, {"y": 2}], Nothing())
         view = watch.look()
         assert [run.state for run in view.runs] == ["ended", "running"]
-        assert (view.figures.total, view.figures.done) == (12, 2)
+        assert (view.figures.total, view.figures.all_completed) == (12, 2)
 
 
 def test_a_run_from_before_is_not_counted(storage):
@@ -476,7 +476,7 @@ def printed(arguments, **environment):
 def test_where_stdout_is_no_terminal_one_plain_frame_is_printed(full, storage):
     text = printed(f"'digits', {storage.root!r}", PYTHONIOENCODING="utf-8", COLUMNS="100").decode()
     assert text.startswith("digits  running  ")
-    assert "30/1000 done, 30 failed" in text
+    assert "0/1000 completed, 30 failed" in text
     assert "\x1b" not in text
     assert "Tab" not in text
 
@@ -559,13 +559,13 @@ def test_a_batch_from_before_its_start_to_its_end(screen, start, tmp_path):
     screen.start()
     screen.wait("^digits  not started")
     start(0, 4)
-    screen.wait(r"^2/\d done, 1 failed, .* left, ends ")
+    screen.wait(r"^1/\d completed, 1 failed, .* left, ends ")
     screen.wait(r"^ +0:\d\d net 2 +━+─+ 1/3$")
     screen.wait(r"^ +ValueError: the loss is not a number$")
     for n in (2, 3):
         (tmp_path / f"go{n}").touch()
     screen.wait("^digits  ended")
-    screen.wait(r"^4/4 done, 1 failed, .* took 0:\d\d$")
+    screen.wait(r"^3/4 completed, 1 failed, .* took 0:\d\d$")
     screen.wait("^in the batch: 3 completed, 1 failed$")
     screen.tmux("send-keys", "q")
     screen.ended()
