@@ -99,7 +99,7 @@ class Observation:
 
     def _asdict(self) -> dict[str, Any]:
         """Return it as a dict of dicts, which is JSON if the result is."""
-        failure = asdict(self.failure) if self.failure else None
+        failure = self.failure and asdict(self.failure)
         return {**vars(self), "failure": failure, "metadata": dict(self.metadata)}
 
     def _repr_html_(self) -> str:

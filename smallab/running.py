@@ -20,7 +20,6 @@ Resource = int | str | None  # one of those that a run has
 
 _current: ContextVar[Running] = ContextVar("smallab_running")
 _TIMES = frozenset({"start", "end", "duration", "total"})  # what the timing in an observation's metadata holds anyway
-_PROGRESS_SECONDS = 1.0  # between two words of how far it is
 
 
 @dataclass
@@ -41,10 +40,8 @@ class Running:
         What it holds of the run's resources.
     seed
         What its random generator starts from: in a batch, the specification's hash.
-    timing
-        How many seconds its ``time_block`` blocks took, by name.
     more
-        What else its metadata is to hold.
+        What else its metadata is to hold, such as how long its ``time_block`` blocks took.
     parts
         The specifications whose results it saved on the way.
     """
@@ -55,12 +52,10 @@ class Running:
     attempt: int = 1
     resource: Resource = None
     seed: int | None = None
-    timing: dict[str, float] = field(default_factory=dict)
     more: dict[str, Any] = field(default_factory=dict)
     parts: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.time)
     _clock: float = field(default_factory=time.perf_counter)
-    _told_progress: float = 0.0
 
     @cached_property
     def id(self) -> str:
@@ -87,27 +82,14 @@ class Running:
     def metadata(self) -> dict[str, Any]:
         """Return what is recorded of it when it has ended."""
         duration = time.perf_counter() - self._clock
-        metadata = {
+        return {
             "run_id": self.run_id,
             "started": iso(self.started),
             "ended": iso(self.started + duration),
             "duration": duration,
             "attempt": self.attempt,
+            **self.more,
         }
-        if self.timing:
-            metadata["timing"] = self.timing
-        return metadata | self.more
-
-    def publish(self, text: str, value: Any) -> None:
-        """Save a value that it produced on the way under a specification of its own, as completed as any other."""
-        self.storage.save(self.run_id, text, value, self.metadata() | {"part_of": self.id})
-        self.parts.append(text)
-
-    def progress(self, done: float, total: float) -> None:
-        """Tell those who watch how far it is; once a second at the most."""
-        if time.perf_counter() > self._told_progress + _PROGRESS_SECONDS:
-            self._told_progress = time.perf_counter()
-            self.storage.tell(self.run_id, "progress", self.text, {"done": done, "total": total})
 
     @contextmanager
     def here(self) -> Iterator[None]:
@@ -185,7 +167,7 @@ def time_block(name: str) -> Iterator[None]:
     """
     if name in _TIMES:
         raise ValueError(f'time_block({name!r}): metadata["timing"] has that already; give the block another name')
-    timing, started = current().timing, time.perf_counter()
+    timing, started = current().more.setdefault("timing", {}), time.perf_counter()
     try:
         yield
     finally:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from typing import Any
 
 from smallab.experiment_types.experiment import Experiment
 from smallab.plugins import opened
 from smallab.specification import Specification
+
+_PROGRESS = ("done", "total")
+_PROGRESS_SECONDS = 1.0  # between two words of how far a specification is
 
 
 class CheckpointedExperiment(Experiment):
@@ -68,13 +72,17 @@ class CheckpointedExperiment(Experiment):
         else:
             steps = 0
             self.initialize(specification)
+        told = 0.0
         while True:
             ended, outcome = self._take(self.step())
             steps += 1
             if ended:
                 return outcome
-            if outcome is not None:
-                running.progress(*outcome)
+            if outcome is not None and time.monotonic() > told + _PROGRESS_SECONDS:
+                told = time.monotonic()
+                running.storage.tell(
+                    running.run_id, "progress", running.text, dict(zip(_PROGRESS, outcome, strict=True))
+                )
             if steps % self.steps_before_checkpoint() == 0:
                 state = {name: value for name, value in vars(self).items() if name != "_running"}
                 checkpoints.save(steps, {"rng": running.rng.getstate(), "experiment": state})

@@ -78,7 +78,9 @@ class OverlappingOutputCheckpointedExperiment(CheckpointedExperiment):
             if text == running.text:
                 self._own_value = (outcome.return_value,)  # saved at the end: until then there is more to produce
             else:
-                running.publish(text, outcome.return_value)
+                metadata = running.metadata() | {"part_of": running.id}
+                running.storage.save(running.run_id, text, outcome.return_value, metadata)
+                running.parts.append(text)
             self._produced = tuple(dict.fromkeys([*self._produced, text]))
         if outcome.should_continue:
             return False, (outcome.progress, outcome.max_iterations)

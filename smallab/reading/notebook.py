@@ -18,6 +18,7 @@ class Observations(list[Observation]):
 
 
 _ROWS = 60  # of more, the first and the last half are shown
+_FAILURES = 10  # of a run
 _CHARACTERS = 80  # in a cell
 
 
@@ -51,10 +52,11 @@ def _short(text: str) -> str:
     return text if len(text) <= _CHARACTERS else f"{text[: _CHARACTERS - 1]}…"
 
 
-def summary(title: str, failed: Sequence[tuple[Specification, Failure]], count: int) -> str:
+def summary(title: str, failed: Sequence[tuple[Specification, Failure]]) -> str:
     """Return what a run did as HTML: its title, and some of those that failed."""
-    rows = [(html.escape(encode(specification)), html.escape(str(failure))) for specification, failure in failed]
+    shown = failed[:_FAILURES]
+    rows = [(html.escape(encode(specification)), html.escape(str(failure))) for specification, failure in shown]
     lines = [f"<tr><td>{specification}</td><td>{failure}</td></tr>" for specification, failure in rows]
     table = f"<table>{''.join(lines)}</table>" if lines else ""
-    more = f"<p>… and {count - len(failed)} more failures</p>" if count > len(failed) else ""
+    more = f"<p>… and {len(failed) - len(shown)} more failures</p>" if len(failed) > len(shown) else ""
     return f"<p>{html.escape(title)}</p>{table}{more}"

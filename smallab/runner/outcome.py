@@ -16,8 +16,6 @@ from smallab.storage.base import Status, Storage
 if TYPE_CHECKING:
     import pandas
 
-_SHOWN_FAILURES = 10
-
 
 @dataclass(frozen=True)
 class Report:
@@ -118,5 +116,5 @@ class BatchResult:
         return f"BatchResult({self._storage.name!r}: {counts}; {self._storage.folder})"
 
     def _repr_html_(self) -> str:
-        shown: str = opened("reading.notebook").summary(repr(self), self.failed[:_SHOWN_FAILURES], len(self._failed))
+        shown: str = opened("reading.notebook").summary(repr(self), self.failed)
         return shown

@@ -17,7 +17,7 @@ from smallab.runner.options import Rerun, check_limits, check_rerun, copied, lis
 from smallab.runner.outcome import BatchResult, Report
 from smallab.runner.record import run_record
 from smallab.runner.selection import select
-from smallab.specification import Specification, Texts, parsed
+from smallab.specification import Specification, parsed
 from smallab.storage.base import Storage, open_storage
 
 _log = logging.getLogger("smallab")
@@ -125,15 +125,16 @@ class ExperimentRunner(Hooks):
         pending, again, skipped = select(rerun, asked, storage, experiment)
         result = BatchResult(storage, skipped)
         counts = {"pending": len(pending), "skipped": len(skipped)}
-        _log.info("%s: %s; results in %s", name, counts, storage.folder)
+        _log.info("%s: %d to run, %d completed before; results in %s", name, *counts.values(), storage.folder)
         if pending:
             schedule = opened("backends.schedule").Schedule(experiment, backend, limits)
             with storage.run(run_record(experiment) | counts) as run:
                 storage.forget(again)
                 reports = schedule.reports(storage, run.id, _unfinished(pending, result, propagate_exceptions))
-                self._tell_start(name, pending)
+                self.tell("set_experiment_name", lambda: (name,))
+                self.tell("on_batch_start", lambda: (name, [parsed(text) for text in pending]))
                 shown = opened("display.progress").progress(name, **counts, show=show_progress)
-                with closing(reports), shown as advance:
+                with shown as advance, closing(reports):
                     for report in _with_parts(reports):
                         result.add(report)
                         run.ended(report.text, report.status)
@@ -149,17 +150,11 @@ class ExperimentRunner(Hooks):
         """Return the absolute folder of a batch."""
         return Path(open_storage(self._folder, name).folder)
 
-    def get_batch_save_folder(self, name: str) -> Path:
-        """Return the absolute folder of a batch; the older name of `get_save_directory`."""
-        return self.get_save_directory(name)
+    get_batch_save_folder = get_save_directory  # its older name
 
     def set_experiment_folder(self, folder: str | os.PathLike[str]) -> None:
         """Keep the batches in another folder from now on."""
         self._folder = folder
-
-    def _tell_start(self, name: str, pending: Texts) -> None:
-        self.tell("set_experiment_name", lambda: (name,))
-        self.tell("on_batch_start", lambda: (name, [parsed(text) for text in pending]))
 
     def _tell(self, report: Report, storage: Storage, is_first_failure: bool) -> None:
         text = report.text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from typing import NamedTuple
 
 from smallab.experiment_types.experiment import Experiment
 from smallab.runner.options import Rerun
@@ -15,11 +14,11 @@ from smallab.storage.base import Storage
 _log = logging.getLogger("smallab")
 
 
-class Selection(NamedTuple):
-    """What runs, and what does not, of the specifications that were asked for.
+def select(rerun: Rerun, asked: Texts, storage: Storage, experiment: Experiment) -> tuple[Texts, Texts, Texts]:
+    """Tell what runs of what is asked for; warn of what might not be meant to be skipped.
 
-    Attributes
-    ----------
+    Returns
+    -------
     pending
         What runs.
     again
@@ -27,14 +26,6 @@ class Selection(NamedTuple):
     skipped
         What had completed before, and is not run.
     """
-
-    pending: Texts
-    again: Texts
-    skipped: Texts
-
-
-def select(rerun: Rerun, asked: Texts, storage: Storage, experiment: Experiment) -> Selection:
-    """Tell what runs and what is skipped of what is asked for; warn of what might not be meant to be skipped."""
     completed, failed = storage.recover()
     before = {text: None for text in asked if text in completed}
     if rerun == "all":
@@ -48,7 +39,7 @@ def select(rerun: Rerun, asked: Texts, storage: Storage, experiment: Experiment)
     else:
         runs = asked.keys() - before
         _warn_of_doubtful(before, storage, experiment)
-    return Selection(_among(asked, runs), _among(before, runs), _among(before, before.keys() - runs))
+    return _among(asked, runs), _among(before, runs), _among(before, before.keys() - runs)
 
 
 def _among(texts: Texts, chosen: Collection[str]) -> Texts:
