@@ -53,8 +53,8 @@ def execute(
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001  # SystemExit too: one specification never stops the others
-        report = record_failure(storage, text, label, error, running.metadata())
-        return replace(report, parts=tuple(running.parts))
+        failed = record_failure(storage, text, label, error, running.metadata())
+        return replace(failed, parts=tuple(running.parts))
     return Report(text, label, "completed", parts=tuple(running.parts))
 
 
@@ -75,8 +75,7 @@ def record_failure(
         Where it was, if that is not the error's own traceback.
     """
     failure = failure_in_experiment(error)
-    if traceback:
-        failure = replace(failure, traceback=traceback)
+    failure = replace(failure, traceback=traceback or failure.traceback)
     try:
         storage.fail(metadata["run_id"], text, failure, metadata)
     except OSError as unsaved:  # a full disk: the runner hears of both

@@ -61,8 +61,7 @@ class BatchResult:
     """
 
     def __init__(self, storage: Storage, skipped: Iterable[str]) -> None:
-        self._storage = storage
-        self._skipped = list(skipped)
+        self._storage, self._skipped = storage, list(skipped)
         self._completed: Texts = {}
         self._failed: list[Report] = []
 
