@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import textwrap
@@ -15,7 +16,10 @@ from misbehaving import KILLS, Kills, LimitsItsMemory, Square, wait_for
 from nbclient import NotebookClient
 
 from smallab import Experiment, ExperimentRunner, load_result, load_results
-from smallab.runner.isolation import ProcessDied
+from smallab.backends.isolation import ProcessDied
+from smallab.backends.schedule import Schedule
+from smallab.runner.execute import Limits, Task
+from smallab.storage.base import open_storage
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="signals and limits of POSIX systems")
 
@@ -49,11 +53,11 @@ def test_a_specification_that_kills_its_worker_is_one_failure_and_the_others_fin
     assert sorted(specification["x"] for specification in result.completed) == [x for x in range(30) if x != 5]
     ((specification, failure),) = result.failed
     assert specification["x"] == 5
-    assert failure.type == "smallab.runner.isolation.ProcessDied"
+    assert failure.type == "smallab.backends.isolation.ProcessDied"
     assert KILLS[dies][1] in failure.message
     assert isinstance(result.errors[0], ProcessDied)
-    assert times(runs)[5] == 2
-    assert sum(times(runs).values()) <= 30 + 3  # again ran what the three workers had in hand, and no more
+    assert set(times(runs).values()) == {1}  # nothing runs again: whose fault it was is known
+    assert len(times(runs)) == 30
     folder = batches_in_tmp_path / "kills"
     assert len(listed(folder, "completed")) == 29
     assert [specification["x"] for specification in listed(folder, "failed")] == [5]
@@ -70,13 +74,11 @@ def test_where_native_code_crashed_is_recorded():
     assert re.search(r'misbehaving.py", line \d+ in main', result.failed[0][1].traceback)
 
 
-def test_many_that_kill_break_one_pool_only(runs, caplog):
+def test_many_that_kill_are_one_failure_each(runs):
     specifications = [{"x": x, "dies": "os._exit" if x % 3 else None} for x in range(24)]
     result = ExperimentRunner().run("many", specifications, Kills(runs), num_parallel=2, backend="loky")
     assert result.counts == {"completed": 8, "skipped": 0, "failed": 16}
-    assert caplog.text.count("a worker died") == 1
-    assert max(times(runs).values()) == 2
-    assert sum(times(runs).values()) <= 24 + 2 * 2  # what the first pool had in hand, and no more
+    assert times(runs) == dict.fromkeys(range(24), 1)
 
 
 def test_one_process_is_a_process_too(runs):
@@ -92,22 +94,42 @@ def test_joblib_s_multiprocessing_which_waits_for_dead_workers_for_ever():
     assert result.counts == {"completed": 7, "skipped": 0, "failed": 1}
 
 
-def test_workers_killed_from_outside_cost_nothing_but_time(runs):
-    """First one of the pool's, then one that only watches over another process."""
+def test_workers_killed_from_outside_cost_what_they_had_in_hand_and_no_more(runs):
     killed = []
 
     def kill(specification, result):
         if len(killed) < 2 and len(times(runs, "*.finished")) > 5 * (1 + len(killed)):
-            alive = [it for it in psutil.Process().children() if it.status() != psutil.STATUS_ZOMBIE]
-            victim = next(it for it in alive if "LokyProcess" in " ".join(it.cmdline()))
-            victim.kill()
-            killed.append(victim)
+            os.kill(result, signal.SIGKILL)
+            killed.append(result)
 
     runner = ExperimentRunner()
     runner.on_specification_complete(kill)
     result = runner.run("outside", [{"x": x} for x in range(40)], Kills(runs, 0.02), num_parallel=2, backend="loky")
     assert len(killed) == 2
-    assert result.counts == {"completed": 40, "skipped": 0, "failed": 0}
+    assert result.counts["completed"] + result.counts["failed"] == 40
+    assert result.counts["failed"] <= 2
+    assert all("SIGKILL" in failure.message for _, failure in result.failed)
+    assert times(runs) == dict.fromkeys(range(40), 1)
+
+
+@POSIX
+def test_a_worker_that_is_killed_while_it_has_nothing_to_do_costs_nothing(tmp_path):
+    def pending(pids):
+        yield '{"x":1}'
+        wait_for(lambda: pids)
+        os.kill(pids.pop(), signal.SIGKILL)
+        yield '{"x":2}'
+
+    pids = []
+    storage = open_storage(None, "idle")
+    experiment = Kills()
+    schedule = Schedule(experiment, "loky", Limits())
+    with storage.run({}) as run:
+        for report in schedule.reports(Task(storage, run.id, experiment, Limits(), schedule.packed), pending(pids)):
+            assert report.status == "completed"
+            run.ended(report.text, report.status)
+            pids.append(load_result("idle", json.loads(report.text)).result)
+    assert len(pids) == 1
 
 
 @POSIX
@@ -130,29 +152,91 @@ def test_the_hooks_hear_of_it_and_can_be_told_to_stop():
     assert done.counts["completed"] + done.counts["skipped"] == 199
 
 
-def test_a_killed_worker_takes_with_it_what_it_watched_over(tmp_path, batches_in_tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from misbehaving import Kills\nfrom smallab import ExperimentRunner\n"
-        "ExperimentRunner().run('orphans', [{'x': x} for x in range(9)], Kills(seconds=60), num_parallel=2,"
-        " backend='loky', timeout=100)\n",
-        encoding="utf-8",
+LONG = """
+import os, subprocess, sys, time
+from smallab import Experiment, ExperimentRunner
+
+class Long(Experiment):
+    def main(self, specification):
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        with open(f"{sys.argv[1]}/{os.getpid()}.{child.pid}", "w"):
+            time.sleep(600)
+
+options = {"timeout": 600} if "timeout" in sys.argv else {}
+ExperimentRunner().run("orphans", [{"x": x} for x in range(9)], Long(), num_parallel=2, backend="loky", **options)
+"""
+
+
+@POSIX
+@pytest.mark.parametrize("more", [[], ["timeout"]])
+def test_a_killed_runner_takes_with_it_its_workers_and_what_they_started(runs, more):
+    process = subprocess.Popen([sys.executable, "-c", LONG, runs, *more], stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: len(os.listdir(runs)) == 2)
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert {int(pid) for name in os.listdir(runs) for pid in name.split(".")} <= {it.pid for it in family}
+    finally:
+        process.kill()
+        process.wait()
+    wait_for(lambda: not any(it.is_running() and it.status() != psutil.STATUS_ZOMBIE for it in family), seconds=5)
+
+
+class Tells(Experiment):
+    """Returns what its process is like."""
+
+    def main(self, specification):
+        import fickle
+
+        print("printed")
+        return {
+            "value": fickle.VALUE,
+            "environment": os.environ.get("SMALLAB_TEST"),
+            "folder": os.getcwd(),
+            "argv": sys.argv,
+            "flags": [sys.flags.optimize, sys.flags.utf8_mode, sys.warnoptions, sys._xoptions.get("pycache_prefix")],
+            "stdin": sys.stdin.read(),
+            "pid": os.getpid(),
+        }
+
+
+def test_every_run_has_workers_of_its_own_with_what_there_is_now(tmp_path, monkeypatch):
+    pids = set()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, tmp_path])  # not only strings
+    for number in range(2):
+        (tmp_path / "fickle.py").write_text(f"VALUE = {number}\n" + "#" * number, encoding="utf-8")
+        monkeypatch.setenv("SMALLAB_TEST", str(number))
+        (tmp_path / str(number)).mkdir()
+        monkeypatch.chdir(tmp_path / str(number))
+        monkeypatch.setattr(sys, "argv", ["tells.py", str(number)])
+        name = f"tells{number}"
+        assert ExperimentRunner().run(name, [{"x": 1}, {"x": 2}], Tells(), num_parallel=2, backend="loky")
+        for found in load_results(name):
+            assert found.result["value"] == number
+            assert found.result["environment"] == str(number)
+            assert found.result["folder"] == os.getcwd()
+            assert found.result["argv"] == ["tells.py", str(number)]
+            assert found.result["stdin"] == ""
+            pids.add(found.result["pid"])
+    assert len(pids) >= 3  # one may have done both of a batch
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+def test_workers_have_the_flags_of_the_runner_s_python_and_may_print(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("print('at the start')\n" * 2000, encoding="utf-8")
+    (tmp_path / "fickle.py").write_text("VALUE = 0", encoding="utf-8")
+    script = (
+        "from test_processes import Tells; from smallab import ExperimentRunner as R; "
+        "R().run('flags', [{'x': 1}], Tells(), backend='loky')"
     )
-    process = subprocess.Popen([sys.executable, script, os.path.dirname(__file__)], stderr=subprocess.DEVNULL)
-
-    def started():
-        return sum(path.read_text().count("started") for path in batches_in_tmp_path.rglob("*.jsonl"))
-
-    wait_for(lambda: started() >= 2)
-    family = psutil.Process(process.pid).children(recursive=True)
-    watched = [it for it in family if "isolation" in " ".join(it.cmdline())]
-    assert len(watched) == 2
-    process.kill()
-    process.wait()
-    for worker in set(family) - set(watched):
-        worker.kill()
-    wait_for(lambda: not any(it.is_running() and it.status() != psutil.STATUS_ZOMBIE for it in family))
+    flags = ["-O", "-Wignore::DeprecationWarning", "-Xutf8", "-X", f"pycache_prefix={tmp_path}"]
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{os.path.dirname(__file__)}"}
+    done = subprocess.run(
+        [sys.executable, *flags, "-c", script], env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "printed" in done.stdout
+    result = load_result("flags", {"x": 1}).result
+    assert result["flags"] == [1, 1, ["ignore::DeprecationWarning"], str(tmp_path)]
 
 
 MAIN = """
@@ -189,7 +273,7 @@ MAIN = """
     result = ExperimentRunner().run("main", specifications, closure, num_parallel=2, backend="loky")
     print(result.counts, sorted(failure.type for _, failure in result.failed))
 """
-PRINTED = "{'completed': 4, 'skipped': 0, 'failed': 2} ['__main__.Local', 'smallab.runner.isolation.ProcessDied']"
+PRINTED = "{'completed': 4, 'skipped': 0, 'failed': 2} ['__main__.Local', 'smallab.backends.isolation.ProcessDied']"
 
 
 def check_main():

@@ -1,4 +1,4 @@
-"""resources=: one specification at a time holds each, whoever runs it."""
+"""resources=: of a run's specifications, one at a time holds each."""
 
 import os
 import signal
@@ -67,49 +67,30 @@ def test_names_are_resources_too_and_say_nothing_of_graphics_cards(folder, monke
     assert next(load_results("names")).result[:2] == ("license", None)
 
 
-SCRIPT = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from test_resources import Uses
-from smallab import ExperimentRunner
-begin = int(sys.argv[3])
-specifications = [{"x": x} for x in range(begin, begin + 20)]
-result = ExperimentRunner().run("shared", specifications, Uses(sys.argv[2]), backend="loky", resources=[0, 1])
-print(result.counts)
-"""
-
-
-def test_two_runs_of_a_batch_share_them(folder):
-    runs = [
-        subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, os.path.dirname(__file__), folder, str(begin)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for begin in (0, 100)
-    ]
-    for run in runs:
-        assert run.communicate()[0] == "{'completed': 20, 'skipped': 0, 'failed': 0}\n"
+@pytest.mark.parametrize(
+    ("visible", "expected"), [("4,6", ["4", "6"]), ("GPU-a, GPU-b", ["GPU-a", "GPU-b"]), ("", ["0", "1"])]
+)
+def test_a_card_is_that_of_its_place_among_those_that_the_job_may_see(visible, expected, folder, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    ExperimentRunner().run("cards", [{"x": x} for x in range(8)], Uses(folder, 0.2), backend="loky", resources=[0, 1])
+    found = {observation.result[:2] for observation in load_results("cards")}
+    assert found == {(0, expected[0]), (1, expected[1])}
 
 
 class DiesHolding(Experiment):
-    """Is killed while it holds its resource, and with it whoever watches over it, where x is 0."""
+    """Kills its process while it holds its resource, where x is 0."""
 
     def main(self, specification):
-        if specification["x"] == 0 and not os.path.exists(specification["once"]):
-            with open(specification["once"], "w", encoding="utf-8"):
-                pass
-            os.kill(os.getppid(), signal.SIGKILL)
-            time.sleep(600)
+        if specification["x"] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
         return self.resource
 
 
-@pytest.mark.skipif(os.name == "nt", reason="there a dead process is told from its silence, two minutes later")
-def test_what_a_killed_worker_held_is_free_again(tmp_path, batches_in_tmp_path):
-    specifications = [{"x": x, "once": str(tmp_path / "once")} for x in range(6)]
-    result = ExperimentRunner().run("killed", specifications, DiesHolding(), backend="loky", resources=[0, 1])
-    assert result.counts == {"completed": 6, "skipped": 0, "failed": 0}
-    assert (tmp_path / "once").exists()
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX systems")
+def test_what_a_killed_worker_held_is_free_again():
+    specifications = [{"x": x} for x in range(6)]
+    result = ExperimentRunner().run("killed", specifications, DiesHolding(), backend="loky", resources=[0])
+    assert result.counts == {"completed": 5, "skipped": 0, "failed": 1}
 
 
 @pytest.mark.parametrize(
