@@ -18,7 +18,7 @@ from nbclient import NotebookClient
 from smallab import Experiment, ExperimentRunner, load_result, load_results
 from smallab.backends.isolation import ProcessDied
 from smallab.backends.schedule import Schedule
-from smallab.runner.execute import Limits, Task
+from smallab.runner.options import Limits
 from smallab.storage.base import open_storage
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="signals and limits of POSIX systems")
@@ -125,7 +125,7 @@ def test_a_worker_that_is_killed_while_it_has_nothing_to_do_costs_nothing(tmp_pa
     experiment = Kills()
     schedule = Schedule(experiment, "loky", Limits())
     with storage.run({}) as run:
-        for report in schedule.reports(Task(storage, run.id, experiment, Limits(), schedule.packed), pending(pids)):
+        for report in schedule.reports(storage, run.id, pending(pids)):
             assert report.status == "completed"
             run.ended(report.text, report.status)
             pids.append(load_result("idle", json.loads(report.text)).result)

@@ -11,10 +11,11 @@ import time
 from multiprocessing.connection import Connection, wait
 from typing import BinaryIO
 
-from smallab.observation import Failure
-from smallab.pickling import loads
-from smallab.runner.execute import Resource, Task
+from smallab.backends.task import Task
+from smallab.runner.exceptions import failure_of
 from smallab.runner.outcome import Report
+from smallab.running import Resource
+from smallab.storage.pickling import loads
 
 _WATCH_SECONDS = 0.5
 
@@ -34,7 +35,7 @@ def serve(runner: Connection, crash: int | None) -> None:
     try:
         task = loads(runner.recv_bytes())
     except Exception as error:  # noqa: BLE001  # whatever importing the experiment's modules raises
-        runner.send(Failure.of(error))
+        runner.send(failure_of(error))
         return
     runner.send(True)
     with open(os.devnull if crash is None else crash, "ab", buffering=0) as where:

@@ -10,9 +10,10 @@ from collections.abc import Generator, Hashable, Iterable
 
 from smallab.backends.drivers import Feed, driven
 from smallab.backends.isolation import ProcessDied
-from smallab.runner.execute import Resource, Task, label_of, record_failure
+from smallab.backends.task import Task
+from smallab.runner.execute import label_of, record_failure
 from smallab.runner.outcome import Report
-from smallab.running import Running
+from smallab.running import Resource, Running
 
 _log = logging.getLogger("smallab")
 

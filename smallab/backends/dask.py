@@ -17,8 +17,9 @@ from distributed import Client, Future, KilledWorker, Worker, WorkerPlugin, get_
 
 from smallab.backends import cluster
 from smallab.backends.lending import Children, packed
-from smallab.runner.execute import Resource, Task
+from smallab.backends.task import Task
 from smallab.runner.outcome import Report
+from smallab.running import Resource
 
 
 def reports(task: Task, pending: Iterable[str], at_once: int, backend: Any) -> Generator[Report, None, None]:

@@ -19,11 +19,12 @@ from functools import partial
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
 
+from smallab.backends.task import Task
 from smallab.observation import Failure
-from smallab.pickling import dumps
-from smallab.runner.execute import Resource, Task, label_of, record_failure
+from smallab.runner.execute import label_of, record_failure
 from smallab.runner.outcome import Report
-from smallab.running import Running
+from smallab.running import Resource, Running
+from smallab.storage.pickling import dumps
 
 STARTS = 3  # a child that dies before it begins is not the specification's doing
 CLOSE_SECONDS = 5.0  # for it to end in good order

@@ -13,7 +13,7 @@ import joblib
 
 from smallab.backends.drivers import Feed
 from smallab.backends.lending import packed, run_apart
-from smallab.runner.execute import Task
+from smallab.backends.task import Task
 from smallab.runner.outcome import Report
 
 

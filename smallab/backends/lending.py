@@ -12,11 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 from smallab.backends.isolation import Isolated, has_completed
+from smallab.backends.task import Task
 from smallab.experiment_types.experiment import Experiment
-from smallab.pickling import dumps, loads
-from smallab.runner.execute import Resource, Task
 from smallab.runner.outcome import Report
+from smallab.running import Resource
 from smallab.specification import Specification
+from smallab.storage.pickling import dumps, loads
 
 IDLE_SECONDS = 10.0  # how long a child waits for more: it may hold a graphics card's memory
 

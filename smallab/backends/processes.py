@@ -12,7 +12,7 @@ from typing import Any
 
 from smallab.backends.drivers import Feed, driven
 from smallab.backends.isolation import Isolated
-from smallab.runner.execute import Task
+from smallab.backends.task import Task
 from smallab.runner.outcome import Report
 
 

@@ -11,8 +11,9 @@ from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
 
 from smallab.backends import cluster
 from smallab.backends.lending import children_of, packed
-from smallab.runner.execute import Resource, Task
+from smallab.backends.task import Task
 from smallab.runner.outcome import Report
+from smallab.running import Resource
 
 
 def reports(task: Task, pending: Iterable[str], at_once: int, backend: Any) -> Generator[Report, None, None]:

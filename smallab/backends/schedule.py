@@ -6,11 +6,13 @@ from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from smallab.backends.task import Task
 from smallab.experiment_types.experiment import Experiment
-from smallab.pickling import dumps
 from smallab.plugins import opened
-from smallab.runner.execute import Limits, Task
+from smallab.runner.options import Limits
 from smallab.runner.outcome import Report
+from smallab.storage.base import Storage
+from smallab.storage.pickling import dumps
 
 # The modules here that take the place of backends of joblib's, by the names under which it has those.
 _MODULES = {
@@ -20,47 +22,6 @@ _MODULES = {
     "ray": "backends.ray",
 }
 _CLUSTERS = ("backends.dask", "backends.ray")
-
-
-def checked_limits(num_parallel: object, retries: object, timeout: object, resources: object) -> Limits:
-    """Return what holds for every specification; ValueError or TypeError where an option of ``run`` makes no sense."""
-    return Limits(
-        _checked_number(num_parallel), _checked_retries(retries), _checked_timeout(timeout), _checked_resources(resources)
-    )
-
-
-def _checked_number(number: object) -> int | None:
-    if number is not None and (isinstance(number, bool) or not isinstance(number, int)):
-        raise TypeError(f"num_parallel is {number!r}; it is a whole number, or None")
-    if number == 0:
-        raise ValueError("num_parallel is 0: nothing would run; None or 1 is one at a time, -1 is one for each core")
-    return number
-
-
-def _checked_retries(retries: object) -> int:
-    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
-        raise ValueError(f"retries is {retries!r}; it is how often a failed one runs again: 0, 1, 2, …")
-    return retries
-
-
-def _checked_timeout(timeout: object) -> float | None:
-    if timeout is None:
-        return None
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
-        raise ValueError(f"timeout is {timeout!r}; it is a number of seconds, or None")
-    return timeout
-
-
-def _checked_resources(resources: object) -> tuple[int | str, ...]:
-    if isinstance(resources, str) or not isinstance(resources, Iterable):
-        raise TypeError(f"resources is {resources!r}; it is a list of what there is to hold, such as [0, 1]")
-    held = tuple(resources)
-    for resource in held:
-        if isinstance(resource, bool) or not isinstance(resource, (int, str)):
-            raise TypeError(f"resources holds {resource!r}; each is an int (a graphics card's number) or a str")
-    if len(set(held)) < len(held):
-        raise ValueError(f"resources is {list(held)!r}: each may be listed once, for one at a time holds it")
-    return held
 
 
 class Schedule:
@@ -74,11 +35,6 @@ class Schedule:
         As joblib's. Threads are the default, but a surrounding ``joblib.parallel_config`` wins.
     limits
         What holds for every specification.
-
-    Attributes
-    ----------
-    packed
-        The experiment, pickled, where it is to travel to other processes.
 
     Raises
     ------
@@ -105,18 +61,20 @@ class Schedule:
             )
         if is_joblib and not is_threads and limits.resources:
             raise ValueError(f'resources= are handed out to threads, "loky", "dask" and "ray", not to {name!r}')
-        self.packed = b"" if is_threads else _packed(experiment)
+        self._experiment, self._limits = experiment, limits
+        self._packed = b"" if is_threads else _packed(experiment)
 
-    def reports(self, task: Task, pending: Iterable[str]) -> Generator[Report, None, None]:
+    def reports(self, storage: Storage, run_id: str, pending: Iterable[str]) -> Generator[Report, None, None]:
         """Yield what came of each specification, as it comes.
 
         Parameters
         ----------
-        task
-            What runs them.
+        storage, run_id
+            Where it is saved, and by which run.
         pending
-            Which.
+            Which specifications run.
         """
+        task = Task(storage, run_id, self._experiment, self._limits, self._packed)
         module = opened(self._module)
         reports: Generator[Report, None, None] = module.reports(task, pending, self._at_once, self._backend)
         return reports
