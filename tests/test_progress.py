@@ -388,9 +388,10 @@ def test_a_killed_process_leaves_a_visible_cursor(screen):
     screen.start(
         """
 with progress("digits", 3, 0, True) as advance:
+    Path("drawn").touch()
     wait_for("never")
 """,
-        after="& sleep 1.5; kill -9 $!",
+        after="& while [ ! -e drawn ]; do sleep 0.1; done; kill -9 $!",
     )
     screen.wait("^digits .*0/3 completed")
     screen.wait("^ended$")
