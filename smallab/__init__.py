@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -92,3 +94,17 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *_HOMES])
+
+
+class _Package(ModuleType):
+    """The package, in which ``experiment`` is the decorator, also after ``smallab.experiment`` was imported.
+
+    An import binds a submodule's name in its package; that of this one is left to the decorator.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name == "experiment" and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -81,7 +81,7 @@ def run(tmp_path):
 
 def observed():
     """Return the newest observation of squares.py."""
-    from smallab.calls import Calls
+    from smallab.storage.calls import Calls
 
     return list(Calls(os.environ["SMALLAB_ROOT"], "square").observations())[-1]
 

@@ -10,7 +10,8 @@ import sys
 
 import pytest
 
-from smallab import Experiment, ExperimentRunner, environment
+from smallab import Experiment, ExperimentRunner
+from smallab.runner import record as environment
 
 
 class Constant(Experiment):
@@ -191,9 +192,9 @@ def test_a_run_is_recorded_with_all_of_it():
 
 def test_the_code_counts_not_the_folder_where_it_was_started(checkout, tmp_path):
     (checkout / "study.py").write_text(
-        "import json, smallab.environment\n"
+        "import json, smallab.runner.record\n"
         "class Study:\n    pass\n    def main(self): pass\n"
-        "print(json.dumps(smallab.environment._checkout(Study())))\n"
+        "print(json.dumps(smallab.runner.record._checkout(Study())))\n"
     )
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -231,7 +232,7 @@ def test_the_source_in_a_notebook_is_the_cell():
     import nbformat
 
     cell = (
-        "from smallab.environment import source\n"
+        "from smallab.runner.record import source\n"
         "class Study:\n"
         "    size = 3\n"
         "    def main(self, specification):\n"

@@ -13,12 +13,12 @@ import numpy
 import pytest
 
 from smallab import Experiment, ExperimentRunner, experiment, load_result, load_results, specification_hash
-from smallab import formats as module
-from smallab.formats import PICKLE, Json, format_named, formats, register_format
-from smallab.journal import Journal
-from smallab.lists import from_tree
+from smallab.formats import Json, register_format
 from smallab.specification import canonical, digest
-from smallab.storage import Storage
+from smallab.storage import formats as module
+from smallab.storage.base import open_storage
+from smallab.storage.folder import Folder
+from smallab.storage.formats import PICKLE, format_named, formats
 
 
 class Npz:
@@ -70,54 +70,58 @@ class TestStorageOnEveryFormat:
     @pytest.fixture
     def storage(self, tmp_path, format):
         (tmp_path / "batch" / "journal").mkdir(parents=True)
-        return Storage(str(tmp_path), "batch", format=format)
+        return Folder(str(tmp_path), "batch", format)
 
     @pytest.fixture
     def saved(self, storage):
         text = canonical({"a": 1, "b": "ü"})
-        storage.save(digest(text), text, {"specification": {"a": 1, "b": "ü"}, "result": RESULT}, {"run_id": "1"})
+        storage.save("1", text, RESULT, {"run_id": "1"})
         return text
 
+    @staticmethod
+    def file_of(storage, text):
+        return f"{storage.workspace(text)}/{digest(text)}.{storage.format.suffix}"
+
     def test_what_is_saved_is_found_and_read_by_whoever_knows_the_format(self, storage, saved):
-        assert storage.result(digest(saved)).endswith(f".{storage.format.suffix}")
-        for reader in (storage, Storage(storage.root, "batch")):
-            path, found = reader.found(digest(saved))
-            assert (path, found.name) == (storage.result(digest(saved)), storage.format.name)
+        assert os.path.exists(self.file_of(storage, saved))
+        for reader in (storage, Folder(storage.root, "batch")):
+            assert reader.has_result(saved)
             observation = reader.load(saved)
             assert (observation.specification, plain(observation.result)) == ({"a": 1, "b": "ü"}, RESULT)
 
-    def test_it_is_whole_and_rebuilt_from_the_tree(self, storage, saved):
-        for reader in (storage, Storage(storage.root, "batch")):
-            assert reader.whole(digest(saved))
-            assert list(from_tree(reader, "completed")) == [saved]
-        with open(storage.result(digest(saved)), "ab") as file:
+    def test_it_is_whole_and_rebuilt_from_the_folders(self, storage, saved):
+        for reader in (storage, Folder(storage.root, "batch")):
+            assert reader.completed_by(saved) == "1"
+            assert list(reader.rebuild()[0]) == [saved]
+        with open(self.file_of(storage, saved), "ab") as file:
             file.write(b"more")
-        assert not storage.whole(digest(saved))
+        assert storage.completed_by(saved) is None
+        assert list(storage.rebuild()[0]) == []
 
     def test_a_damaged_one_is_a_failure_that_names_the_file(self, storage, saved):
-        path = storage.result(digest(saved))
+        path = self.file_of(storage, saved)
         with open(path, "rb+") as file:
             file.truncate(10)
         assert path in storage.load(saved).failure.message
 
     def test_one_of_another_specification_is_a_failure(self, storage, saved):
         other = canonical({"a": 2})
-        os.mkdir(storage.folder_of(digest(other)))
-        os.replace(storage.result(digest(saved)), storage.result(digest(other)))
+        os.mkdir(storage.workspace(other))
+        os.replace(self.file_of(storage, saved), self.file_of(storage, other))
         assert "but is in the folder of" in storage.load(other).failure.message
 
     def test_what_cannot_be_saved_leaves_nothing_behind(self, storage):
         text = canonical({"a": 3})
         with pytest.raises(Exception):  # noqa: B017  # whatever the format raises
-            storage.save(digest(text), text, {"specification": {"a": 3}, "result": (x for x in "abc")}, {})
-        assert not os.path.exists(storage.folder_of(digest(text)))
+            storage.save("1", text, (x for x in "abc"), {})
+        assert not os.path.exists(storage.workspace(text))
 
     def test_saved_in_another_format_it_takes_the_older_ones_place(self, storage, saved, format):
-        other = Storage(storage.root, "batch", format=format_named("json" if format.name == "pickle" else "pickle"))
-        other.save(digest(saved), saved, {"specification": {"a": 1, "b": "ü"}, "result": {"x": [0]}}, {"run_id": "2"})
-        for reader in (storage, other, Storage(storage.root, "batch")):
+        other = Folder(storage.root, "batch", "json" if format.name == "pickle" else "pickle")
+        other.save("2", saved, {"x": [0]}, {"run_id": "2"})
+        for reader in (storage, other, Folder(storage.root, "batch")):
             assert plain(reader.load(saved).result) == {"x": [0]}
-        assert not os.path.exists(storage.result(digest(saved)))
+        assert not os.path.exists(self.file_of(storage, saved))
 
 
 class TestBatches:
@@ -133,6 +137,7 @@ class TestBatches:
         assert all(item.failure is None for item in load_results("batch"))
 
         (batches_in_tmp_path / "batch" / "completed.json").write_text("[{")
+        open_storage(None, "batch").rebuild()
         caplog.clear()
         assert len(runner.run("batch", specifications, Arrays(format.name), show_progress=False).skipped) == 3
         again = runner.run("batch", specifications, Arrays(), show_progress=False, rerun="missing")
@@ -141,10 +146,10 @@ class TestBatches:
 
     def test_a_killed_batchs_journal_is_believed(self, format, tmp_path):
         (tmp_path / "batch" / "journal").mkdir(parents=True)
-        storage = Storage(str(tmp_path), "batch", format=format)
+        storage = Folder(str(tmp_path), "batch", format)
         text = canonical({"a": 1})
-        storage.save(digest(text), text, {"specification": {"a": 1}, "result": RESULT}, {})
-        completed, _ = Journal(Storage(str(tmp_path), "batch")).recover()
+        storage.save("1", text, RESULT, {})
+        completed, _ = Folder(str(tmp_path), "batch").recover()
         assert list(completed) == [text]
 
     def test_a_format_of_ones_own_in_other_processes(self):

@@ -11,7 +11,7 @@ import pandas
 import pytest
 
 from smallab import Experiment, ExperimentRunner, Failure, Observation, specification_hash, to_dataframe
-from smallab.frames import frame
+from smallab.reading.tables import frame
 
 FIXED = ["id", "status", "duration", "failure.type", "failure.message"]
 
@@ -229,7 +229,7 @@ def test_observations_are_let_go_one_by_one():
 def test_without_pandas_the_error_tells_what_to_install():
     script = (
         "import sys; sys.modules['pandas'] = None\n"
-        "from smallab.frames import frame\n"
+        "from smallab.reading.tables import frame\n"
         "try: frame([])\n"
         "except ImportError as error: print(error)\n"
     )
@@ -238,7 +238,7 @@ def test_without_pandas_the_error_tells_what_to_install():
 
 
 def test_importing_frames_does_not_import_pandas():
-    script = "import json, sys, smallab.frames; print(json.dumps('pandas' in sys.modules))"
+    script = "import json, sys, smallab.reading.tables; print(json.dumps('pandas' in sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) is False
 

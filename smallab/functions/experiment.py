@@ -274,8 +274,6 @@ class FunctionExperiment(Experiment, Generic[P, R]):
             returned: R = call.returned
             return returned
         error = call.raised or report.error()
-        if call.raised is None:
-            error.add_note(f"{self.name} returned, but what it returned cannot be saved")
         self.hooks.tell("on_specification_failure", lambda: (error, parsed(text)))
         raise error
 

@@ -53,10 +53,10 @@ def _without_result(completed: Texts, storage: Storage) -> list[str]:
 def _warn_of_doubtful(skipped: Texts, storage: Storage, experiment: Experiment) -> None:
     name = getattr(experiment, "__name__", type(experiment).__name__)  # a function's own
     reasons: dict[Rerun, tuple[str, list[str]]] = {
-        "missing": ("listed as completed have no result", _without_result(skipped, storage)),
+        "missing": ("are not there any more", _without_result(skipped, storage)),
         "changed": (f"were made by other code of {name}", made_by_other_code(skipped, storage, experiment)),
     }
     for rerun, (reason, texts) in reasons.items():
         if texts:
-            message = '%s: %d of %d specifications that are skipped %s; rerun="%s" runs them again (the first: %s)'
+            message = '%s: %d of %d results that are skipped %s; rerun="%s" runs them again (the first: %s)'
             _log.warning(message, storage.folder, len(texts), len(skipped), reason, rerun, texts[0])

@@ -23,7 +23,7 @@ from smallab.runner.exceptions import failure_of
 from smallab.specification import Specification, SpecificationError, Texts, digest, encode, parsed
 from smallab.storage.base import Event, Format, Run, SeenRun, Status, Storage, iso
 from smallab.storage.files import entries, make_folder, remove, rename, replace, write, write_aside, write_new
-from smallab.storage.formats import format_named, formats
+from smallab.storage.formats import by_name, format_named, formats
 from smallab.storage.journal import Journaled, appender, event_line, parsed_event, read_lines
 from smallab.storage.list_files import UnreadableListError
 from smallab.storage.lists import Lists
@@ -71,8 +71,8 @@ class Folder(Storage):
         self.paths = Paths(self.folder)
         self._lists = Lists(self.paths)
 
-    def __reduce__(self) -> tuple[type[Folder], tuple[str, str, Format]]:
-        return type(self), (self.root, self.name, self.format)
+    def __reduce__(self) -> tuple[type[Folder], tuple[str, str, str | Format]]:
+        return type(self), (self.root, self.name, by_name(self.format))
 
     def exists(self) -> bool:
         """Tell whether there is such a batch: a folder that holds a list, a journal or a run's record."""
@@ -192,7 +192,11 @@ class Folder(Storage):
     def save(self, run_id: str, text: str, result: Any, metadata: Mapping[str, Any]) -> None:
         """Save a result, whole or not at all; then journal it."""
         id = self.id_of(text)
-        data = self.format.dump({"specification": parsed(text), "result": result})
+        try:
+            data = self.format.dump({"specification": parsed(text), "result": result})
+        except Exception as error:
+            error.add_note("main returned, but what it returned cannot be saved")
+            raise
         checks = {"size": len(data), "digest": digest(data)}
         is_new = make_folder(self.paths.of(id))
         aside = write_aside(self.paths.of(id), data)  # first what is most likely to fail: an older result stays whole
@@ -309,7 +313,7 @@ class Folder(Storage):
                 record = self._record(owner.run_id)
                 seen[owner.run_id] = SeenRun(owner.run_id, state, silence, owner.host, owner.pid, record)
         over = [run_id for run_id in recorded if run_id not in seen]
-        for run_id in over if newest is None else over[-newest:]:
+        for run_id in over if newest is None else over[max(0, len(over) - newest) :]:
             record = self._record(run_id)
             seen[run_id] = SeenRun(run_id, "ended", 0.0, record.get("host", ""), record.get("pid", 0), record)
         return sorted(seen.values(), key=lambda run: run.id)

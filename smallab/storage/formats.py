@@ -202,6 +202,11 @@ def format_named(format: str | Format) -> Format:
     raise ValueError(f"there is no format {format!r}; there are {names}. smallab.formats.register_format adds your own")
 
 
+def by_name(format: Format) -> str | Format:
+    """Return how a format travels to other processes: one of smallab's by its name, one of a user's as it is."""
+    return format.name if format.name in _BUILT_IN else format
+
+
 def formats() -> Iterator[Format]:
     """Yield the formats that are known here, then those that installed packages bring."""
     before = dict(_known)
