@@ -12,9 +12,9 @@ from multiprocessing.connection import Connection, wait
 from typing import BinaryIO
 
 from smallab.backends.task import Task
-from smallab.runner.exceptions import failure_of
 from smallab.runner.outcome import Report
 from smallab.running import Resource
+from smallab.storage.exceptions import failure_of
 from smallab.storage.pickling import loads
 
 _WATCH_SECONDS = 0.5

@@ -28,8 +28,8 @@ from smallab.functions.parameters import (
 )
 from smallab.functions.signature import only_parameters
 from smallab.functions.values import from_text, separate
-from smallab.runner.exceptions import failure_of
 from smallab.running import current
+from smallab.storage.exceptions import failure_of
 
 try:
     import click

@@ -118,9 +118,8 @@ class Group:
         ImportError
             click is not installed.
         """
-        from smallab.command_line.program import run
-
-        run(self, arguments)
+        opened("command_line.program").run(self, arguments)
+        raise SystemExit  # it has exited
 
     def __repr__(self) -> str:
         members = ", ".join(self._members)

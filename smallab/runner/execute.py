@@ -9,11 +9,11 @@ from dataclasses import replace
 from typing import Any
 
 from smallab.experiment_types.experiment import Experiment
-from smallab.runner.exceptions import failure_in_experiment, portable
 from smallab.runner.outcome import Report
 from smallab.running import Resource, Running
 from smallab.specification import parsed
 from smallab.storage.base import Storage
+from smallab.storage.exceptions import failure_in_experiment, portable
 
 _log = logging.getLogger("smallab")
 

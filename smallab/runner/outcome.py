@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from smallab.observation import Failure
 from smallab.plugins import opened
-from smallab.runner.exceptions import revived
 from smallab.specification import Specification, Texts, parsed
 from smallab.storage.base import Status, Storage
+from smallab.storage.exceptions import revived
 
 if TYPE_CHECKING:
     import pandas

@@ -9,9 +9,9 @@ from functools import partial
 from typing import Any
 
 from smallab.observation import Metadata, Observation
-from smallab.runner.exceptions import failure_of
 from smallab.specification import SpecificationError, canonical
 from smallab.storage.base import Format
+from smallab.storage.exceptions import failure_of
 from smallab.storage.files import entries
 from smallab.storage.folder import Folder
 from smallab.storage.paths import is_call, new_id

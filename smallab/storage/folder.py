@@ -19,9 +19,9 @@ from functools import partial
 from typing import Any
 
 from smallab.observation import Failure, Metadata, Observation
-from smallab.runner.exceptions import failure_of
 from smallab.specification import Specification, SpecificationError, Texts, digest, encode, parsed
 from smallab.storage.base import Event, Format, Run, SeenRun, Status, Storage, iso
+from smallab.storage.exceptions import failure_of
 from smallab.storage.files import entries, make_folder, remove, rename, replace, write, write_aside, write_new
 from smallab.storage.formats import by_name, format_named, formats
 from smallab.storage.journal import Journaled, appender, event_line, parsed_event, read_lines

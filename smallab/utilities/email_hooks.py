@@ -25,8 +25,8 @@ from typing import Any, Literal, TypedDict, TypeVar, Unpack
 
 from smallab.callbacks import CallbackManager
 from smallab.observation import SpecificationFailed
-from smallab.runner.exceptions import failure_of
 from smallab.specification import Specification, canonical
+from smallab.storage.exceptions import failure_of
 from smallab.storage.paths import check_name, root_folder
 from smallab.storage.presence import HOST
 

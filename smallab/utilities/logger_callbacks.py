@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from smallab.callbacks import CallbackManager
-from smallab.runner.exceptions import failure_of
 from smallab.specification import Specification, canonical
+from smallab.storage.exceptions import failure_of
 from smallab.storage.paths import check_name, root_folder
 
 _log = logging.getLogger("smallab")

@@ -6,7 +6,7 @@ import os
 import traceback
 
 from smallab.observation import Failure, SpecificationFailed
-from smallab.plugins import opened
+from smallab.storage.pickling import dumps, loads
 
 _PACKAGE = os.path.dirname(os.path.dirname(__file__))
 _LARGEST = 100_000  # bytes: what an exception drags along must not fill the runner's memory
@@ -42,11 +42,10 @@ def failure_in_experiment(error: BaseException) -> Failure:
 
 def portable(error: BaseException) -> bytes | None:
     """Pickle an exception if it survives the way to another process, and is not too large."""
-    pickling = opened("storage.pickling")
     frames = error.__traceback__
     try:
-        data: bytes = pickling.dumps(error.with_traceback(None))  # with its class, where that is of __main__
-        survives = len(data) <= _LARGEST and type(pickling.loads(data)) is type(error)
+        data = dumps(error.with_traceback(None))  # with its class, where that is of __main__
+        survives = len(data) <= _LARGEST and type(loads(data)) is type(error)
     except KeyboardInterrupt:
         raise
     except BaseException:  # noqa: BLE001  # whatever pickling raises: `Failure` holds what is to be known
@@ -61,7 +60,7 @@ def revived(data: bytes | None, failure: Failure) -> BaseException:
     if data is None:
         return SpecificationFailed(failure)
     try:
-        error: BaseException = opened("storage.pickling").loads(data)
+        error: BaseException = loads(data)
     except KeyboardInterrupt:
         raise
     except BaseException:  # noqa: BLE001  # its class is known there, but not here, or does not load
