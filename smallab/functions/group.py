@@ -10,6 +10,7 @@ from typing import Any, NoReturn, ParamSpec, TypeVar, overload
 
 from smallab.functions.experiment import FunctionExperiment, experiment
 from smallab.functions.parameters import Declaration, Function, declare, declared
+from smallab.plugins import opened
 
 P = ParamSpec("P")
 R = TypeVar("R")
