@@ -16,7 +16,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from multiprocessing.connection import Connection, Pipe, wait
+from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
 from smallab.observation import Failure
@@ -145,12 +145,10 @@ class _Child:
     """A child process, seen from the one that started it."""
 
     def __init__(self, environment: Mapping[str, str], arguments: Sequence[str]) -> None:
-        self._line, theirs = Pipe()
-        self._death, self._dead = Pipe(duplex=False)  # the first can be read when the child has died
+        self._line, self._other_end = Pipe()
         self._crash = tempfile.TemporaryFile("a+b")  # noqa: SIM115  # closed in close(); it has no name to be left behind
-        self._process = _start(theirs, self._crash.fileno(), environment)
+        self._process = _start(self._other_end, self._crash.fileno(), environment)
         self.pid = self._process.pid
-        theirs.close()
         self._waiter = threading.Thread(target=self._wait, daemon=True)
         self._waiter.start()
         self.tell(([str(entry) for entry in sys.path], list(arguments)))
@@ -158,7 +156,8 @@ class _Child:
     def _wait(self) -> None:
         self._process.wait()
         self.kill()  # what it started
-        self._dead.close()
+        with suppress(OSError), self._other_end:  # what escaped from its group may hold that open for ever
+            self._other_end.send(None)
 
     def tell(self, what: object) -> None:
         """Send it something; where it is dead, the answer will be that."""
@@ -172,10 +171,10 @@ class _Child:
 
     def answer(self, timeout: float | None = None) -> Any:
         """Return what it says next, None where it has died; TimeoutError where nothing happens for so many seconds."""
-        if not wait([self._line, self._death], timeout):
+        if timeout is not None and not self._line.poll(timeout):
             raise TimeoutError
         try:
-            return self._line.recv() if self._line.poll() else None
+            return self._line.recv()
         except (EOFError, OSError):
             return None
 
@@ -208,7 +207,6 @@ class _Child:
             self._process.wait(CLOSE_SECONDS)
         self.kill()
         self._waiter.join()
-        self._death.close()
         self._crash.close()
 
 
