@@ -92,12 +92,12 @@ class Isolated:
 
     def _attempt(self, text: str, attempt: int) -> Report:
         for _ in range(STARTS):
+            if self._ended:
+                return Report(text, text, "pending")
             child = self._child or self._started()
             if child.begins(text, attempt):
                 return self._outcome(child, text, attempt)
             self.close()
-            if self._ended:
-                return Report(text, text, "pending")
         raise RuntimeError(f"{STARTS} processes died, one after the other, before they could begin with {text}")
 
     def _started(self) -> _Child:
@@ -110,7 +110,8 @@ class Isolated:
         problem = child.answer()
         if isinstance(problem, Failure):
             self.close()
-            raise RuntimeError(f"the experiment cannot be loaded in a process of its own: {problem.traceback}")
+            message = f"the experiment cannot be loaded in a process of its own: {problem.traceback}"
+            raise RuntimeError(message)  # noqa: TRY004  # no argument's type is wrong
         return child
 
     def _outcome(self, child: _Child, text: str, attempt: int) -> Report:
@@ -213,13 +214,22 @@ class _Child:
 def _start(line: Connection, crash: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     handle = line.fileno()
     command = [sys.executable, *_flags(), "-c", _START, str(handle)]
-    start = partial(subprocess.Popen, env={**os.environ, **environment}, stdin=subprocess.DEVNULL)
+    variables = {**os.environ, **environment}
     if sys.platform == "win32":  # there nobody learns where it was
         os.set_handle_inheritable(handle, True)
         inherited = subprocess.STARTUPINFO(lpAttributeList={"handle_list": [handle]})
-        return start(command, startupinfo=inherited, creationflags=subprocess.CREATE_NEW_PROCESS_GROUP)
+        group = subprocess.CREATE_NEW_PROCESS_GROUP
+        return subprocess.Popen(  # noqa: S603  # this Python, with code of our own
+            command, stdin=subprocess.DEVNULL, env=variables, startupinfo=inherited, creationflags=group
+        )
     # A session of its own: Ctrl-C is its runner's business, and whatever it starts ends with it.
-    return start([*command, str(crash)], pass_fds=[handle, crash], start_new_session=True)
+    return subprocess.Popen(  # noqa: S603  # this Python, with code of our own
+        [*command, str(crash)],
+        stdin=subprocess.DEVNULL,
+        env=variables,
+        pass_fds=[handle, crash],
+        start_new_session=True,
+    )
 
 
 def _flags() -> list[str]:

@@ -70,14 +70,15 @@ class _Here:
     def __init__(self, task: Task, feed: Feed, resources: Sequence[int | str]) -> None:
         self._task, self._feed = task, feed
         self._running: set[str] = set()
-        self._free: queue.SimpleQueue[int | str] | None = queue.SimpleQueue() if resources else None
+        self._has_resources = bool(resources)
+        self._free: queue.SimpleQueue[int | str] = queue.SimpleQueue()
         for resource in resources:
             self._free.put(resource)
 
     def __call__(self, text: str) -> Report:
         """Run the specification with this canonical JSON."""
         self._running.add(text)
-        resource = self._free.get() if self._free else None
+        resource = self._free.get() if self._has_resources else None
         try:
             if self._feed.is_stopped():  # joblib had it in hand
                 return Report(text, text, "pending")
@@ -86,7 +87,7 @@ class _Here:
             self._feed.stop()
             raise
         finally:
-            if self._free and resource is not None:
+            if resource is not None:
                 self._free.put(resource)
             self._running.discard(text)
 

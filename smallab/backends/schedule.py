@@ -25,7 +25,10 @@ _CLUSTERS = ("backends.dask", "backends.ray")
 def checked_limits(num_parallel: object, retries: object, timeout: object, resources: object) -> Limits:
     """Return what holds for every specification; ValueError or TypeError where an option of ``run`` makes no sense."""
     return Limits(
-        _checked_number(num_parallel), _checked_retries(retries), _checked_timeout(timeout), _checked_resources(resources)
+        _checked_number(num_parallel),
+        _checked_retries(retries),
+        _checked_timeout(timeout),
+        _checked_resources(resources),
     )
 
 
