@@ -170,7 +170,7 @@ def family_of(process: subprocess.Popen) -> list[psutil.Process]:
     """Return what a process has started, and what that has."""
     with suppress(psutil.NoSuchProcess):
         family = psutil.Process(process.pid).children(recursive=True)
-        return [member for member in family if member.status() != psutil.STATUS_ZOMBIE]
+        return list(filter(is_alive, family))
     return []
 
 
