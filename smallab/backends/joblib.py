@@ -36,12 +36,12 @@ def reports(task: Task, pending: Iterable[str], at_once: int, backend: Any) -> G
     here = _Here(task, feed, task.limits.resources[:at_once])
     # One at a time: joblib hands out quick calls in batches, of which nobody hears before the last one ended.
     options: dict[str, Any] = {"n_jobs": at_once, "backend": backend, "batch_size": 1}
-    if backend.supports_sharedmem:
-        calls = (joblib.delayed(here)() for _ in feed.until_empty())
-    else:
+    if task.packed:
         apart = joblib.delayed(partial(run_apart, task.run_id, packed(task)))
         calls = (apart(text) for text in feed)
         options["pre_dispatch"] = at_once  # what waits somewhere would still begin after the feed has been stopped
+    else:
+        calls = (joblib.delayed(here)() for _ in feed.until_empty())
     if backend.supports_return_generator:
         options["return_as"] = "generator_unordered"
     arriving = joblib.Parallel(**options)(calls)
