@@ -186,33 +186,47 @@ def test_a_specification_that_kills_its_worker_kills_one_and_no_more(shared, run
     ((specification, failure),) = result.failed
     assert specification["x"] == 5
     assert "SIGKILL" in failure.message
-    assert times(runs)[5] == 2
-    assert sum(times(runs).values()) == 20 + 1  # workers are killed alone, and no result is made twice
+    assert times(runs) == dict.fromkeys(range(20), 1)  # whose fault it was is known, and no result is made twice
 
 
 def test_a_poisoned_batch_ends_where_nobody_restarts_workers(cluster, runs):
-    """Without nannies, a worker that is killed is gone for good: there are only two to lose."""
+    """Without nannies, a worker that is killed would be gone for good."""
     for _ in range(2):
         cluster.add("--no-nanny")
     with cluster.client(2):
         specifications = [{"x": x, "dies": "os._exit" if x == 0 else None} for x in range(10)]
         result = ExperimentRunner().run("poison", specifications, Kills(runs), backend="dask")
         assert result.counts == {"completed": 9, "skipped": 0, "failed": 1}
-        assert [process.poll() is None for process in cluster.processes].count(True) == 2  # and the scheduler
+        assert all(process.poll() is None for process in cluster.processes)
 
 
-def test_what_the_scheduler_gives_up_runs_again_apart(tmp_path, runs, monkeypatch):
+def kill_a_worker(nannies):
+    """Kill one of the processes that nannies watch over; they start another."""
+    family = psutil.Process(nannies.pid).children(recursive=True)
+    worker = next((it for it in family if "spawn_main" in str(it.cmdline())), None)
+    if worker:
+        worker.kill()
+    return worker is not None
+
+
+def test_what_the_scheduler_gives_up_runs_again(tmp_path, runs, monkeypatch):
     """It gives up at once where it allows no failures at all."""
     monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
     (tmp_path / "dask").mkdir()
-    cluster = Cluster(tmp_path / "dask")
+    cluster, killed = Cluster(tmp_path / "dask"), []
+
+    def kill(specification, result):
+        if not killed and kill_a_worker(nannies):
+            killed.append(specification)
+
     try:
-        cluster.add("--nworkers", "2")
+        nannies = cluster.add("--nworkers", "2")
         with cluster.client(2):
-            specifications = [{"x": x, "dies": "os._exit" if x % 4 == 1 else None} for x in range(12)]
-            result = ExperimentRunner().run("lost", specifications, Kills(runs), backend="dask")
-            assert result.counts == {"completed": 9, "skipped": 0, "failed": 3}
-            assert sum(times(runs).values()) <= 12 + 3
+            runner = ExperimentRunner()
+            runner.on_specification_complete(kill)
+            result = runner.run("lost", [{"x": x} for x in range(12)], Kills(runs, 0.2), backend="dask")
+            assert len(killed) == 1
+            assert result.counts == {"completed": 12, "skipped": 0, "failed": 0}
     finally:
         cluster.close()
 
@@ -222,13 +236,8 @@ def test_workers_killed_in_the_middle_cost_time_and_no_results(cluster, runs):
     killed = []
 
     def kill(specification, result):
-        if len(killed) < 2 and len(killed) < len(list(runs.glob("*.finished"))) // 8:
-            nannied = [
-                it for it in psutil.Process(workers.pid).children(recursive=True) if "spawn_main" in str(it.cmdline())
-            ]
-            if nannied:
-                nannied[0].kill()
-                killed.append(nannied[0].pid)
+        if len(killed) < 2 and len(killed) < len(list(runs.glob("*.finished"))) // 8 and kill_a_worker(workers):
+            killed.append(specification)
 
     with cluster.client(2):
         runner = ExperimentRunner()
@@ -285,6 +294,44 @@ def test_timeouts_and_resources(shared, runs):
     assert {it.result for it in load_results("held")} <= {(4, "4"), (5, "5")}
 
 
+def is_gone(pid):
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_every_run_has_processes_of_its_own_which_end_with_it(shared, tmp_path, monkeypatch):
+    class Imports(Experiment):
+        def main(self, specification):
+            import fickle
+
+            return fickle.VALUE, sys.argv[1], os.getpid()
+
+    for number in range(2):
+        (tmp_path / "fickle.py").write_text(f"VALUE = {number}\n" + "#" * number, encoding="utf-8")
+        monkeypatch.setattr(sys, "argv", ["script.py", str(number)])
+        shared.run(lambda: sys.path.insert(0, str(tmp_path)))
+        assert ExperimentRunner().run(f"own{number}", [{"x": x} for x in range(4)], Imports(), backend="dask")
+        results = [found.result for found in load_results(f"own{number}")]
+        assert {(value, argument) for value, argument, _ in results} == {(number, str(number))}
+        wait_for(lambda: all(is_gone(pid) for _, _, pid in results), seconds=5)  # noqa: B023  # it is called here
+    shared.run(lambda: sys.path.remove(str(tmp_path)))
+
+
+def test_an_interrupted_run_ends_what_runs(shared, runs):
+    def interrupt(specification, result):
+        wait_for(lambda: len(os.listdir(runs)) == 1)
+        raise KeyboardInterrupt
+
+    runner = ExperimentRunner()
+    runner.on_specification_complete(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run("stop", [{"x": x} for x in range(20)], Hangs(runs), backend="dask")
+    (name,) = os.listdir(runs)
+    wait_for(lambda: all(is_gone(int(pid)) for pid in name.split(".")), seconds=5)
+    result = ExperimentRunner().run("stop", [{"x": x} for x in range(20)], Square(), backend="dask")
+    assert result.counts["completed"] + result.counts["skipped"] == 20
+    assert not list(runs.parent.rglob("failure.json"))
+
+
 def test_a_large_experiment_is_not_shipped_with_every_task(shared, batches_in_tmp_path):
     class Large(Experiment):
         def __init__(self):
@@ -295,9 +342,9 @@ def test_a_large_experiment_is_not_shipped_with_every_task(shared, batches_in_tm
 
     sent, send = [], shared.submit
 
-    def submit(execution, text, **options):
-        sent.append(len(pickle.dumps((execution, text))))
-        return send(execution, text, **options)
+    def submit(*arguments, **options):
+        sent.append(len(pickle.dumps(arguments)))
+        return send(*arguments, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shared, "submit", submit)

@@ -12,6 +12,7 @@ import joblib
 import nbformat
 import psutil
 import pytest
+from joblib.externals.loky import get_reusable_executor
 from misbehaving import KILLS, Kills, LimitsItsMemory, Square, wait_for
 from nbclient import NotebookClient
 
@@ -339,3 +340,24 @@ def test_results_do_not_depend_on_where_they_ran():
     assert [it.result for it in load_results("a", specifications=specifications)] == [
         it.result for it in load_results("c", specifications=specifications)
     ]
+
+
+class Registered(joblib.parallel.BACKENDS["loky"]):
+    """A backend of somebody's own."""
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    monkeypatch.setitem(joblib.parallel.BACKENDS, "registered", Registered)
+    yield "registered"
+    get_reusable_executor().shutdown()
+
+
+def test_a_backend_that_is_registered_with_joblib_is_protected_as_well(registered, runs):
+    specifications = [{"x": x, "dies": "os._exit" if x == 3 else None} for x in range(10)]
+    result = ExperimentRunner().run("theirs", specifications, Kills(runs), num_parallel=2, backend=registered)
+    assert result.counts == {"completed": 9, "skipped": 0, "failed": 1}
+    assert "exit status 7" in result.failed[0][1].message
+    assert times(runs) == dict.fromkeys(range(10), 1)
+    with pytest.raises(ValueError, match="resources="):
+        ExperimentRunner().run("held", specifications, Kills(), backend=registered, resources=[0])

@@ -1,10 +1,13 @@
 """backend="ray", on a local Ray cluster."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import joblib
+import psutil
 import pytest
 from misbehaving import FailsOn, Hangs, Kills, wait_for
 
@@ -80,7 +83,7 @@ def test_a_specification_that_kills_its_worker_is_one_failure_and_the_others_fin
     result = ExperimentRunner().run("kills", specifications, Kills(runs), backend="ray")
     assert result.counts == {"completed": 19, "skipped": 0, "failed": 1}
     assert "SIGKILL" in result.failed[0][1].message
-    assert len(list(runs.glob("5.*.begun"))) == 2
+    assert len(list(runs.glob("5.*.begun"))) == 1
     assert len(list(runs.glob("*.finished"))) == 19
 
 
@@ -135,3 +138,38 @@ def test_all_of_the_cluster_is_used_and_not_one_part_of_it(runs):
     register_ray()
     with joblib.parallel_config(backend="ray"):
         assert ExperimentRunner().run("meets", [{"x": 0}, {"x": 1}], Meets(runs))
+
+
+class KillsRaysWorker(Experiment):
+    """Kills the worker that lent it its process, where x is 0, until a file is there."""
+
+    def __init__(self, folder):
+        self.path = f"{folder}/killed"
+
+    def main(self, specification):
+        if specification["x"] == 0 and not os.path.exists(self.path):
+            with open(self.path, "w", encoding="utf-8"):
+                os.kill(os.getppid(), signal.SIGKILL)
+                time.sleep(600)
+        return specification["x"]
+
+
+def test_a_lost_worker_costs_time_and_no_result(runs):
+    result = ExperimentRunner().run("lost", [{"x": x} for x in range(6)], KillsRaysWorker(runs), backend="ray")
+    assert result.counts == {"completed": 6, "skipped": 0, "failed": 0}
+    assert (runs / "killed").exists()
+
+
+def test_an_interrupted_run_ends_what_runs(runs):
+    def interrupt(specification, result):
+        wait_for(lambda: len(os.listdir(runs)) == 1)
+        raise KeyboardInterrupt
+
+    runner = ExperimentRunner()
+    runner.on_specification_complete(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run("stop", [{"x": x} for x in range(20)], Hangs(runs), backend="ray")
+    (name,) = os.listdir(runs)
+    for pid in map(int, name.split(".")):
+        wait_for(lambda pid=pid: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    assert not list(runs.parent.rglob("failure.json"))

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import BinaryIO
 
@@ -30,25 +31,29 @@ def serve(runner: Connection, crash: int | None) -> None:
     crash
         The descriptor of the file that is to tell where the code was, should this process not live to tell.
     """
-    pid, resource, idle_seconds = runner.recv()
-    threading.Thread(target=_end_with, args=(pid,), daemon=True).start()
-    try:
-        task = loads(runner.recv_bytes())
-    except Exception as error:  # noqa: BLE001  # whatever importing the experiment's modules raises
-        runner.send(failure_of(error))
-        return
-    runner.send(True)
-    with open(os.devnull if crash is None else crash, "ab", buffering=0) as where:
-        faulthandler.enable(where)
-        while runner.poll(idle_seconds):
+    with suppress(EOFError, OSError):  # nobody is left to tell
+        pid, resource, idle_seconds = runner.recv()
+        threading.Thread(target=_end_with, args=(pid,), daemon=True).start()
+        try:
+            task = loads(runner.recv_bytes())
+        except Exception as error:  # noqa: BLE001  # whatever importing the experiment's modules raises
+            runner.send(failure_of(error))
+            return
+        runner.send(True)
+        with open(os.devnull if crash is None else crash, "ab", buffering=0) as where:
+            faulthandler.enable(where)
             try:
-                text, attempt = runner.recv()
-                runner.send(True)  # it begins
-                where.truncate(0)
-                runner.send(_report(task, text, attempt, resource, where))
-            except (EOFError, OSError):  # nobody is left to tell
-                break
-        faulthandler.disable()
+                _run(task, runner, resource, idle_seconds, where)
+            finally:
+                faulthandler.disable()
+
+
+def _run(task: Task, runner: Connection, resource: Resource, idle_seconds: float | None, where: BinaryIO) -> None:
+    while idle_seconds is None or runner.poll(idle_seconds):
+        text, attempt = runner.recv()
+        runner.send(True)  # it begins
+        where.truncate(0)
+        runner.send(_report(task, text, attempt, resource, where))
 
 
 def _report(task: Task, text: str, attempt: int, resource: Resource, where: BinaryIO) -> Report:

@@ -11,7 +11,7 @@ import queue
 import threading
 from collections.abc import Generator, Hashable, Iterable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from distributed import Client, Future, KilledWorker, Worker, WorkerPlugin, get_worker
 
@@ -40,7 +40,7 @@ def reports(task: Task, pending: Iterable[str], at_once: int, backend: Any) -> G
     yield from cluster.reports(task, pending, at_once, dask)
 
 
-class _Lends(WorkerPlugin):  # type: ignore[misc]  # distributed is typed in part
+class _Lends(WorkerPlugin):
     """A run's child processes in a worker."""
 
     def __init__(self, data: bytes) -> None:
@@ -56,7 +56,7 @@ class _Lends(WorkerPlugin):  # type: ignore[misc]  # distributed is typed in par
 
 
 def _run(name: str, text: str, resource: Resource) -> Report:
-    plugin: _Lends = get_worker().plugins[name]
+    plugin = cast("_Lends", get_worker().plugins[name])
     return plugin.children.run(text, resource)
 
 

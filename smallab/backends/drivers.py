@@ -24,6 +24,7 @@ class Feed:
         self._pending = iter(pending)
         self._lock = threading.Lock()
         self._stopped = threading.Event()
+        self._is_empty = False
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -32,7 +33,16 @@ class Feed:
         with self._lock:
             if self._stopped.is_set():
                 raise StopIteration
-            return next(self._pending)
+            try:
+                return next(self._pending)
+            except StopIteration:
+                self._is_empty = True
+                raise
+
+    def until_empty(self) -> Iterator[None]:
+        """Yield as long as there may be something to hand out."""
+        while not self._is_empty and not self._stopped.is_set():
+            yield
 
     def stop(self) -> None:
         """Hand out nothing more."""

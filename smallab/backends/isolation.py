@@ -16,7 +16,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from multiprocessing.connection import Connection, Pipe, wait
+from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
 from smallab.backends.task import Task
@@ -93,12 +93,12 @@ class Isolated:
 
     def _attempt(self, text: str, attempt: int) -> Report:
         for _ in range(STARTS):
+            if self._ended:
+                return Report(text, text, "pending")
             child = self._child or self._started()
             if child.begins(text, attempt):
                 return self._outcome(child, text, attempt)
             self.close()
-            if self._ended:
-                return Report(text, text, "pending")
         raise RuntimeError(f"{STARTS} processes died, one after the other, before they could begin with {text}")
 
     def _started(self) -> _Child:
@@ -111,7 +111,8 @@ class Isolated:
         problem = child.answer()
         if isinstance(problem, Failure):
             self.close()
-            raise RuntimeError(f"the experiment cannot be loaded in a process of its own: {problem.traceback}")
+            message = f"the experiment cannot be loaded in a process of its own: {problem.traceback}"
+            raise RuntimeError(message)  # noqa: TRY004  # no argument's type is wrong
         return child
 
     def _outcome(self, child: _Child, text: str, attempt: int) -> Report:
@@ -146,12 +147,10 @@ class _Child:
     """A child process, seen from the one that started it."""
 
     def __init__(self, environment: Mapping[str, str], arguments: Sequence[str]) -> None:
-        self._line, theirs = Pipe()
-        self._death, self._dead = Pipe(duplex=False)  # the first can be read when the child has died
+        self._line, self._other_end = Pipe()
         self._crash = tempfile.TemporaryFile("a+b")  # noqa: SIM115  # closed in close(); it has no name to be left behind
-        self._process = _start(theirs, self._crash.fileno(), environment)
+        self._process = _start(self._other_end, self._crash.fileno(), environment)
         self.pid = self._process.pid
-        theirs.close()
         self._waiter = threading.Thread(target=self._wait, daemon=True)
         self._waiter.start()
         self.tell(([str(entry) for entry in sys.path], list(arguments)))
@@ -159,7 +158,8 @@ class _Child:
     def _wait(self) -> None:
         self._process.wait()
         self.kill()  # what it started
-        self._dead.close()
+        with suppress(OSError), self._other_end:  # what escaped from its group may hold that open for ever
+            self._other_end.send(None)
 
     def tell(self, what: object) -> None:
         """Send it something; where it is dead, the answer will be that."""
@@ -173,10 +173,10 @@ class _Child:
 
     def answer(self, timeout: float | None = None) -> Any:
         """Return what it says next, None where it has died; TimeoutError where nothing happens for so many seconds."""
-        if not wait([self._line, self._death], timeout):
+        if timeout is not None and not self._line.poll(timeout):
             raise TimeoutError
         try:
-            return self._line.recv() if self._line.poll() else None
+            return self._line.recv()
         except (EOFError, OSError):
             return None
 
@@ -209,20 +209,28 @@ class _Child:
             self._process.wait(CLOSE_SECONDS)
         self.kill()
         self._waiter.join()
-        self._death.close()
         self._crash.close()
 
 
 def _start(line: Connection, crash: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     handle = line.fileno()
     command = [sys.executable, *_flags(), "-c", _START, str(handle)]
-    start = partial(subprocess.Popen, env={**os.environ, **environment}, stdin=subprocess.DEVNULL)
+    variables = {**os.environ, **environment}
     if sys.platform == "win32":  # there nobody learns where it was
         os.set_handle_inheritable(handle, True)
         inherited = subprocess.STARTUPINFO(lpAttributeList={"handle_list": [handle]})
-        return start(command, startupinfo=inherited, creationflags=subprocess.CREATE_NEW_PROCESS_GROUP)
+        group = subprocess.CREATE_NEW_PROCESS_GROUP
+        return subprocess.Popen(  # noqa: S603  # this Python, with code of our own
+            command, stdin=subprocess.DEVNULL, env=variables, startupinfo=inherited, creationflags=group
+        )
     # A session of its own: Ctrl-C is its runner's business, and whatever it starts ends with it.
-    return start([*command, str(crash)], pass_fds=[handle, crash], start_new_session=True)
+    return subprocess.Popen(  # noqa: S603  # this Python, with code of our own
+        [*command, str(crash)],
+        stdin=subprocess.DEVNULL,
+        env=variables,
+        pass_fds=[handle, crash],
+        start_new_session=True,
+    )
 
 
 def _flags() -> list[str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import queue
+import threading
 import time
 import warnings
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -33,18 +34,23 @@ def reports(task: Task, pending: Iterable[str], at_once: int, backend: Any) -> G
     """
     feed = Feed(pending)
     here = _Here(task, feed, task.limits.resources[:at_once])
-    run = here if backend.supports_sharedmem else partial(run_apart, task.run_id, packed(task))
-    # One at a time: joblib hands out quick calls in batches, of which nobody hears before the last one ended. And no
-    # more than can run: what waits somewhere would still begin after the feed has been stopped.
-    options: dict[str, Any] = {"n_jobs": at_once, "backend": backend, "batch_size": 1, "pre_dispatch": at_once}
+    # One at a time: joblib hands out quick calls in batches, of which nobody hears before the last one ended.
+    options: dict[str, Any] = {"n_jobs": at_once, "backend": backend, "batch_size": 1}
+    if task.packed:
+        apart = joblib.delayed(partial(run_apart, task.run_id, packed(task)))
+        calls = (apart(text) for text in feed)
+        options["pre_dispatch"] = at_once  # what waits somewhere would still begin after the feed has been stopped
+    else:
+        calls = (joblib.delayed(here)() for _ in feed.until_empty())
     if backend.supports_return_generator:
         options["return_as"] = "generator_unordered"
-    arriving = joblib.Parallel(**options)(joblib.delayed(run)(text) for text in feed)
+    arriving = joblib.Parallel(**options)(calls)
     try:
         for report in arriving:
-            if report.status == "pending":
+            if report and report.status == "pending":
                 raise KeyboardInterrupt
-            yield report
+            if report:
+                yield report
     finally:
         feed.stop()
         if isinstance(arriving, Generator):
@@ -55,43 +61,46 @@ def reports(task: Task, pending: Iterable[str], at_once: int, backend: Any) -> G
 
 
 class _Here:
-    """Runs specifications in this process's threads, and knows which are running.
+    """Runs the next specification in the thread that calls it, and knows which threads are at it.
+
+    A call takes its specification when it begins: so joblib can have the next calls at hand, and nothing begins once
+    there is to be no more.
 
     Parameters
     ----------
     task
         What runs them.
     feed
-        Once it has been stopped, what fails is not tried again.
+        Which; once it has been stopped, what fails is not tried again either.
     resources
         What they hold, if anything: one for each that runs at once.
     """
 
     def __init__(self, task: Task, feed: Feed, resources: Sequence[int | str]) -> None:
         self._task, self._feed = task, feed
-        self._running: set[str] = set()
-        self._free: queue.SimpleQueue[int | str] | None = queue.SimpleQueue() if resources else None
+        self._running: set[int] = set()
+        self._has_resources = bool(resources)
+        self._free: queue.SimpleQueue[int | str] = queue.SimpleQueue()
         for resource in resources:
             self._free.put(resource)
 
-    def __call__(self, text: str) -> Report:
-        """Run the specification with this canonical JSON."""
-        self._running.add(text)
-        resource = self._free.get() if self._free else None
+    def __call__(self) -> Report | None:
+        """Run the next specification, if there is one."""
+        self._running.add(threading.get_ident())
+        resource = self._free.get() if self._has_resources else None
         try:
-            if self._feed.is_stopped():  # joblib had it in hand
-                return Report(text, text, "pending")
-            return self._task.tried(partial(self._attempt, text, resource), self._feed.is_stopped)
+            text = next(self._feed, None)
+            return None if text is None else self._task.tried(self._attempt(text, resource), self._feed.is_stopped)
         except KeyboardInterrupt:
             self._feed.stop()
             raise
         finally:
-            if self._free and resource is not None:
+            if resource is not None:
                 self._free.put(resource)
-            self._running.discard(text)
+            self._running.discard(threading.get_ident())
 
-    def _attempt(self, text: str, resource: int | str | None, attempt: int) -> Report:
-        return self._task.attempt(text, attempt, resource)
+    def _attempt(self, text: str, resource: int | str | None) -> Callable[[int], Report]:
+        return lambda attempt: self._task.attempt(text, attempt, resource)
 
     def wait(self) -> None:
         """Wait until nothing is running any more."""

@@ -48,8 +48,9 @@ class Children:
         storage, run_id, experiment, limits, self._arguments = loads(data)
         self._task = Task(storage, run_id, _Packed(), limits, experiment)
         self._lock = threading.Lock()
-        self._all: list[Isolated] = []
+        self._busy: list[Isolated] = []
         self._idle: list[Isolated] = []
+        self._ended = False
 
     def run(self, text: str, resource: Resource = None) -> Report:
         """Run a specification in a child; only tell what came of it where it is a cluster's second try."""
@@ -57,31 +58,36 @@ class Children:
             return Report(text, text, "completed")
         child = self._lent(resource)
         try:
-            report = child(text)
-        except BaseException:  # Ctrl-C, or it cannot load the experiment
-            child.end()
-            raise
-        with self._lock:
-            self._idle.append(child)
-        return report
+            return child(text)
+        finally:
+            self._give_back(child)
 
     def _lent(self, resource: Resource) -> Isolated:
         with self._lock:
-            for child in self._idle:
-                if child.resource == resource:
-                    self._idle.remove(child)
-                    return child
-            child = Isolated(self._task, resource, None, self._arguments, IDLE_SECONDS)
-            self._all.append(child)
+            fitting = (child for child in self._idle if child.resource == resource)
+            child = next(fitting, None) or Isolated(self._task, resource, None, self._arguments, IDLE_SECONDS)
+            if child in self._idle:
+                self._idle.remove(child)
+            if self._ended:
+                child.end()
+            self._busy.append(child)
             return child
 
-    def end(self) -> None:
-        """The run is over: let go of those who have nothing to do, and end the others at once."""
+    def _give_back(self, child: Isolated) -> None:
         with self._lock:
-            idle, busy = self._idle, [child for child in self._all if child not in self._idle]
-            self._idle = []
-        for child in busy:
-            child.end()
+            self._busy.remove(child)
+            if not self._ended:
+                self._idle.append(child)
+                return
+        child.close()
+
+    def end(self) -> None:
+        """Let go of those who have nothing to do, and end the others at once: the run is over."""
+        with self._lock:
+            self._ended = True
+            idle, self._idle = self._idle, []
+            for child in self._busy:
+                child.end()
         for child in idle:
             child.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Hashable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import Any
 
@@ -14,6 +15,8 @@ from smallab.backends.lending import children_of, packed
 from smallab.backends.task import Task
 from smallab.runner.outcome import Report
 from smallab.running import Resource
+
+_LOOK_SECONDS = 0.5  # between two looks whether a task was cancelled
 
 
 def reports(task: Task, pending: Iterable[str], at_once: int, backend: Any) -> Generator[Report, None, None]:
@@ -35,7 +38,16 @@ def reports(task: Task, pending: Iterable[str], at_once: int, backend: Any) -> G
 
 def _run(run_id: str, data: list[Any], text: str, resource: Resource) -> Report:
     """Run a specification in a child of this worker; what is in a list, Ray leaves to be fetched where it is needed."""
-    return children_of(run_id, lambda: ray.get(data[0])).run(text, resource)
+    children = children_of(run_id, lambda: ray.get(data[0]))
+    with ThreadPoolExecutor(1) as thread:
+        report = thread.submit(children.run, text, resource)
+        try:
+            while not report.done():
+                wait([report], _LOOK_SECONDS)
+        except KeyboardInterrupt:  # so Ray cancels a task, as long as that runs Python
+            children.end()
+            raise
+        return report.result()
 
 
 class Ray(cluster.Cluster):
@@ -63,16 +75,17 @@ class Ray(cluster.Cluster):
 
     def send(self, text: str, resource: Resource) -> Hashable:
         """Have it run a specification; return its reference."""
-        reference = self._run.remote(self._run_id, self._data, text, resource)
+        reference: Hashable = self._run.remote(self._run_id, self._data, text, resource)
         self._sent.append(reference)
         return reference
 
     def arrived(self, seconds: float) -> list[Hashable]:
         """Wait so long for something that was sent to have ended; return all that has."""
+        arrived: list[Hashable]
         arrived, waiting = ray.wait(self._sent, timeout=seconds)
         if arrived and waiting:
             more, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=0)
-            arrived = [*arrived, *more]
+            arrived += more
         self._sent = waiting
         return arrived
 
@@ -81,7 +94,7 @@ class Ray(cluster.Cluster):
         return map(_outcome, arrived)
 
     def end(self, sent: list[Any]) -> None:
-        """Take back what was sent; the children of a run that is over end by themselves."""
+        """Take back what was sent; what children have nothing to do end by themselves."""
         with suppress(Exception):  # the cluster is gone, and that has been said
             for reference in sent:
                 ray.cancel(reference)

@@ -53,7 +53,8 @@ class Schedule:
         else:
             self._at_once = self._backend.effective_n_jobs(jobs)
         is_joblib = self._module == "backends.joblib"
-        is_threads = is_joblib and self._backend.supports_sharedmem  # joblib's word for it
+        # joblib's word for threads; backends without it have none.
+        is_threads = is_joblib and getattr(self._backend, "supports_sharedmem", False)
         if is_threads and limits.timeout is not None:
             raise ValueError(
                 'timeout= needs a process to end, and a thread cannot be ended: say backend="loky", or another with '

@@ -169,11 +169,27 @@ def script(*arguments: object, **options):
 
 def kill_group(process: subprocess.Popen) -> None:
     """Kill a process and all that it started, but for the one that clears up shared memory behind loky's dead."""
+    others = [*group_of(process.pid), *family_of(process)]
     process.kill()  # nothing where it has ended
-    for other in group_of(process.pid):
-        if "resource_tracker" not in " ".join(other.info["cmdline"] or ()):
-            with suppress(psutil.NoSuchProcess):
+    for other in others:
+        with suppress(psutil.NoSuchProcess):
+            if "resource_tracker" not in " ".join(other.cmdline()):
                 other.kill()
+
+
+def family_of(process: subprocess.Popen) -> list[psutil.Process]:
+    """Return what a process has started, and what that has."""
+    with suppress(psutil.NoSuchProcess):
+        family = psutil.Process(process.pid).children(recursive=True)
+        return list(filter(is_alive, family))
+    return []
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Tell whether a process is there, and more than a zombie."""
+    with suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def group_of(group: int) -> list[psutil.Process]:
