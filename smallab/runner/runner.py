@@ -132,7 +132,8 @@ class ExperimentRunner:
         _log.info("%s: %s; results in %s", name, selection, storage.folder)
         if selection.pending:
             schedule = schedules.Schedule(experiment, backend, limits)
-            with storage.run(run_record(experiment) | selection.counts) as run:
+            counts = selection.counts | {"failed_before": selection.failed_before}
+            with storage.run(run_record(experiment) | counts) as run:
                 storage.forget(selection.again)
                 task = Task(storage, run.id, experiment, limits, schedule.packed)
                 pending = _unfinished(selection.pending, result, propagate_exceptions)

@@ -29,11 +29,14 @@ class Selection:
         What of it counts as completed until it begins to run.
     skipped
         What had completed before, and is not run.
+    failed_before
+        How many of the pending ones had failed before.
     """
 
     pending: Texts
     again: Texts
     skipped: Texts
+    failed_before: int
 
     @property
     def counts(self) -> dict[str, int]:
@@ -86,7 +89,7 @@ def select(rerun: Rerun, asked: Texts, storage: Storage, experiment: Experiment)
     pending = {text: None for text in asked if text in runs}
     again = {text: None for text in before if text in runs}
     skipped = {text: None for text in before if text not in runs}
-    return Selection(pending, again, skipped)
+    return Selection(pending, again, skipped, len(pending.keys() & failed.keys()))
 
 
 def _warn_of(some: list[str], of: list[str], storage: Storage, what: str, rerun: Rerun) -> None:

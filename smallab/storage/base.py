@@ -50,23 +50,27 @@ class Event:
         "started", "progress", "completed" or "failed".
     run_id
         The run in which it happened.
-    id
-        The specification's id.
+    id, text
+        The specification's id, and its canonical JSON.
     time
         When: ISO 8601, UTC.
     host, pid
         The process in which it happened.
     details
-        What else was told: the specification, its label, how far it is, …
+        What else was told: the specification's label, how far it is, …
+    is_counted
+        What came of it is known to `Storage.listed` already, which may even have forgotten it since.
     """
 
     name: str
     run_id: str
     id: str
+    text: str
     time: str
     host: str
     pid: int
     details: Mapping[str, Any]
+    is_counted: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,8 @@ class SeenRun:
         "ended": it has left in good order.
     silence
         For how many seconds it has given no sign of life, by the place's own clock.
+    seen
+        When that was, in seconds since 1970 by the same clock; 0 for what has ended.
     host, pid
         Where its runner is; empty and 0 where nothing tells.
     record
@@ -91,6 +97,7 @@ class SeenRun:
     id: str
     presence: Presence
     silence: float
+    seen: float
     host: str
     pid: int
     record: Mapping[str, Any]
@@ -121,10 +128,13 @@ class Storage(ABC):
         The batch's name.
     folder
         The absolute folder for the batch's files.
+    root
+        Where its place keeps the batches: what `batch_names` takes.
     """
 
     name: str
     folder: str
+    root: str
 
     def id_of(self, text: str) -> str:
         """Return what names a specification: its hash."""
@@ -137,6 +147,10 @@ class Storage(ABC):
     @abstractmethod
     def known(self) -> tuple[Texts, Texts]:
         """Return the completed and the failed specifications, each in order; none is in both. Nothing is written."""
+
+    @abstractmethod
+    def listed(self) -> tuple[Texts, Texts]:
+        """Return what is known but for what `events` yields; the same pair as before where nothing has changed."""
 
     @abstractmethod
     def recover(self) -> tuple[Texts, Texts]:
@@ -153,6 +167,10 @@ class Storage(ABC):
         """Have specifications count as never run; what was saved of them stays until it is replaced."""
 
     @abstractmethod
+    def rebuild(self) -> list[str]:
+        """Make what is listed anew from the results and failures that are there; return where the old is kept."""
+
+    @abstractmethod
     def has_result(self, text: str) -> bool:
         """Tell whether there is a result of a specification, without opening it."""
 
@@ -166,7 +184,7 @@ class Storage(ABC):
 
     @abstractmethod
     def load_failure(self, text: str) -> Observation:
-        """Return what failed, and why."""
+        """Return what failed, and why; where that cannot be read, the failure's type is "unknown"."""
 
     @abstractmethod
     def run(self, record: Mapping[str, Any]) -> AbstractContextManager[Run]:
@@ -201,8 +219,13 @@ class Storage(ABC):
         Parameters
         ----------
         since
-            How far the caller has read: empty at first, and brought up to date as the events are taken.
+            How far the caller has read: empty at first, and brought up to date as the events are taken. What is over
+            is taken out of it: `listed` tells then.
         """
+
+    @abstractmethod
+    def is_gone(self, host: str, pid: int) -> bool:
+        """Tell whether the process of an event is known to be gone."""
 
     @abstractmethod
     def runs(self, newest: int | None = None) -> list[SeenRun]:
@@ -256,6 +279,12 @@ def open_storage(folder: str | os.PathLike[str] | None, name: str, format: str |
     """
     storage: Storage = opened("storage.folder").Folder(root_folder(folder), check_name(name), format)
     return storage
+
+
+def batch_names(folder: str | os.PathLike[str] | None) -> list[str]:
+    """Return the names of the batches in a place, which is named as for `open_storage`."""
+    names: list[str] = opened("storage.folder").batch_names(root_folder(folder))
+    return names
 
 
 def iso(seconds: float) -> str:

@@ -15,19 +15,29 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from smallab.observation import Failure, Metadata, Observation
 from smallab.specification import Specification, SpecificationError, Texts, digest, encode, parsed
 from smallab.storage.base import Event, Format, Run, SeenRun, Status, Storage, is_name, iso
-from smallab.storage.files import entries, make_folder, remove, rename, replace, write, write_aside, write_new
+from smallab.storage.files import (
+    entries,
+    make_folder,
+    remove,
+    rename,
+    replace,
+    signature_of,
+    write,
+    write_aside,
+    write_new,
+)
 from smallab.storage.formats import format_named, formats
-from smallab.storage.journal import appender, event_line, parsed_event, read_lines
+from smallab.storage.journal import appender, event_line, parsed_event, read_counted, read_lines
 from smallab.storage.list_files import UnreadableList
 from smallab.storage.lists import Lists
 from smallab.storage.paths import Owner, Paths, new_id, run_ids
-from smallab.storage.presence import HOST, clock, is_abandoned, presence, this_process, touched
+from smallab.storage.presence import HOST, clock, is_abandoned, is_gone, presence, this_process, touched
 from smallab.storage.results import find_result, is_whole, read_metadata, read_object
 
 _log = logging.getLogger("smallab")
@@ -88,6 +98,10 @@ class Folder(Storage):
             _log.warning("%s. Until then, the folders tell", error)
             return self._lists.in_folders()
 
+    def listed(self) -> tuple[Texts, Texts]:
+        """Return what the lists alone hold; the same pair as before where no file has changed."""
+        return self._lists.listed()
+
     def recover(self) -> tuple[Texts, Texts]:
         """Bring in what runs left behind that did not end in good order; return what is known then."""
         left = entries(self.paths.journal)
@@ -126,8 +140,8 @@ class Folder(Storage):
             os.makedirs(self.paths.journal, exist_ok=True)
             self._lists.update(forgotten=forgotten)
 
-    def rebuild(self) -> tuple[Texts, Texts]:
-        """Put both lists aside, make them anew from the folders, and return them."""
+    def rebuild(self) -> list[str]:
+        """Put both lists aside, make them anew from the folders; return where the old ones are kept."""
         return self._lists.rebuild()
 
     # A run.
@@ -168,7 +182,9 @@ class Folder(Storage):
             self._write_record(run.id, {**record, **run.counts, "ended": iso(time.time())})
         except (OSError, UnreadableList) as error:
             if not os.path.isdir(self.folder):
-                raise FileNotFoundError(f"{self.folder} vanished while the batch ran, with the results in it") from error
+                raise FileNotFoundError(
+                    f"{self.folder} vanished while the batch ran, with the results in it"
+                ) from error
             _log.error("%s: the lists cannot be written (%s); the results are safe, run it again", self.folder, error)
 
     def _write_record(self, run_id: str, record: Mapping[str, Any]) -> None:
@@ -282,13 +298,19 @@ class Folder(Storage):
         names = [name for names in self._lists.files().values() for name in names if name.endswith(".jsonl")]
         for name in since.keys() - names:
             del since[name]
+        counted = read_counted(self.paths.counted)
         for name in names:
             owner = Owner.of(name)
-            for line, end in read_lines(f"{self.paths.journal}/{name}", since.get(name, 0)) if owner else ():
-                since[name] = end
-                event = parsed_event(line, owner)
-                if event is not None:
-                    yield event
+            if owner is not None:
+                for line, end in read_lines(f"{self.paths.journal}/{name}", since.get(name, 0)):
+                    since[name] = end
+                    event = parsed_event(line, owner, end <= counted.get(name, 0))
+                    if event is not None:
+                        yield event
+
+    def is_gone(self, host: str, pid: int) -> bool:
+        """Tell whether the process of an event is known to be gone."""
+        return is_gone(Owner(host, pid))
 
     def runs(self, newest: int | None = None) -> list[SeenRun]:
         """Return the runs that have a heartbeat, and all or so many of the newest others; sorted by their time."""
@@ -301,19 +323,27 @@ class Folder(Storage):
             state, silence = presence(f"{self.paths.journal}/{name}", now)
             if owner is not None and state != "ended":
                 record = self._record(owner.run_id)
-                seen[owner.run_id] = SeenRun(owner.run_id, state, silence, owner.host, owner.pid, record)
+                host = str(record.get("host") or owner.host)
+                seen[owner.run_id] = SeenRun(owner.run_id, state, silence, now, host, owner.pid, record)
         over = [run_id for run_id in recorded if run_id not in seen]
         for run_id in over if newest is None else over[-newest:]:
             record = self._record(run_id)
-            seen[run_id] = SeenRun(run_id, "ended", 0.0, record.get("host", ""), record.get("pid", 0), record)
+            host, pid = record.get("host", ""), record.get("pid", 0)
+            seen[run_id] = SeenRun(run_id, "ended", 0.0, 0.0, host, pid, record)
         return sorted(seen.values(), key=lambda run: run.id)
 
     def _record(self, run_id: str) -> dict[str, Any]:
         """Return a run's record; empty where there is none, or none that can be read."""
+        path = self.paths.run_record(run_id)
         with suppress(OSError, ValueError, TypeError, RecursionError):
-            with open(self.paths.run_record(run_id), encoding="utf-8") as file:
-                return dict(json.load(file))
+            return _record_in(path, signature_of(path))
         return {}
+
+
+@lru_cache(maxsize=128)  # whoever watches asks for the newest ones twice a second
+def _record_in(path: str, signature: object) -> dict[str, Any]:  # noqa: ARG001  # read again when the file has changed
+    with open(path, encoding="utf-8") as file:
+        return dict(json.load(file))
 
 
 def _check_identity(saved: Specification, text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, Self
@@ -118,6 +118,6 @@ class Paths:
         return f"{self.folder}/{id}/{id}.{suffix}"
 
 
-def run_ids(entries: Iterator[str]) -> list[str]:
+def run_ids(entries: Iterable[str]) -> list[str]:
     """Return the runs whose records are among a folder's entries."""
     return [entry.removesuffix(".json") for entry in entries if entry.endswith(".json")]

@@ -1,0 +1,1 @@
+"""Command lines: the command ``smallab``, the dashboard, and ``square.cli()``."""
