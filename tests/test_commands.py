@@ -18,7 +18,7 @@ from smallab import ExperimentRunner, load_results, specification_hash
 from smallab.reading.batch import Batch
 from smallab.reading.conditions import where
 from smallab.specification import canonical
-from smallab.storage.base import batch_names, open_storage, root_folder
+from smallab.storage.base import root_folder
 from smallab.storage.calls import Calls
 
 pexpect = pytest.importorskip("pexpect") if os.name != "nt" else None
@@ -336,6 +336,75 @@ def test_status_reads_no_folder_of_a_specification(walks, batches_in_tmp_path):
     assert walks("status").splitlines()[1].split()[:3] == ["walks", "4", "2"]
 
 
+def test_one_torn_line_in_a_journal_stops_nothing(waiting, run):
+    (path,) = Path(os.environ["SMALLAB_ROOT"], "waits", "journal").glob("*.jsonl")
+    line = path.read_bytes().partition(b"\n")[0]
+    with path.open("ab") as file:
+        file.write(line[:60] + b"\n" + line[:150])  # what a full disk leaves
+    (told,) = json.loads(run("status", "--json"))
+    assert (told["completed"], told["failed"], told["running"]) == (1, 0, 2)
+    assert "waiting for" in run("show", "waits")
+    assert "0 completed and 0 failed forgotten" in run("forget", "waits", "--all", expected=1)
+
+
+def test_foreign_files_and_folders_of_any_name_stop_nothing(walks, batches_in_tmp_path):
+    names = ["runs", "why", " leading", "a.b", "n" * 255]
+    names += [] if os.name == "nt" else ["sweep 3: old", "why?", "bell\x07", os.fsdecode(b"caf\xe9")]
+    for name in names:
+        (batches_in_tmp_path / name / "runs").mkdir(parents=True)
+    (batches_in_tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    (batches_in_tmp_path / "walks" / "journal" / "mine.jsonl").write_text("mine", encoding="utf-8")
+    (batches_in_tmp_path / "walks" / "journal" / "lock").mkdir()
+    found = {told["name"]: told["completed"] for told in json.loads(walks("status", "--json"))}
+    assert found == {"walks": 4, "runs": 0, "why": 0, "a.b": 0}
+    assert walks("show", "walks").startswith("walks\n4 completed, 2 failed, ")
+    assert "there is no batch 'wlaks'" in walks("show", "wlaks", expected=2)
+
+
+SKEWED = """
+import sys, time
+real, skew = time.time, float(sys.argv.pop(1))
+time.time = lambda: real() + skew
+from smallab.__main__ import main
+main()
+"""
+
+
+def with_clock(folder, skew, *arguments):
+    """Run a command on a machine whose clock is wrong by so many seconds."""
+    command = [sys.executable, "-c", SKEWED, str(skew), *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", check=True)
+    return done.stdout
+
+
+@pytest.mark.parametrize("skew", [-300, 0, 300])
+def test_every_command_goes_by_the_clock_of_the_place(waiting, folder, skew):
+    (told,) = json.loads(with_clock(folder, skew, "status", "--json"))
+    assert (told["completed"], told["failed"], told["running"]) == (1, 0, 2)
+    assert "1 completed, 0 failed, " in with_clock(folder, skew, "show", "waits")
+    assert with_clock(folder, skew, "show", "waits").count("waiting for") == 2
+    pytest.importorskip("rich")
+    shown = with_clock(folder, skew, "dashboard", "waits", "--once")
+    assert shown.startswith("waits  running")
+    assert len(re.findall(r"^ +0:[0-5]\d waiting for", shown, re.MULTILINE)) == 2
+    assert "sign of life" not in shown
+
+
+@pytest.mark.parametrize("skew", [-300, 0, 300])
+def test_a_runner_that_was_not_heard_of_for_minutes_is_not_alive_by_any_clock(waiting, folder, skew):
+    waiting.kill()
+    waiting.communicate()
+    (heartbeat,) = Path(os.environ["SMALLAB_ROOT"], "waits", "journal").glob("*.heartbeat")
+    run_id = heartbeat.name.partition(".")[0]
+    elsewhere = heartbeat.with_name(f"{run_id}.elsewhere.1.heartbeat")  # where nobody can ask whether it is gone
+    heartbeat.rename(elsewhere)
+    os.utime(elsewhere, (time.time() - 200,) * 2)
+    (told,) = json.loads(with_clock(folder, skew, "status", "--json"))
+    assert (told["completed"], told["failed"], told["running"]) == (1, 0, 0)
+    pytest.importorskip("rich")
+    assert with_clock(folder, skew, "dashboard", "waits", "--once").startswith("waits  silent")
+
+
 # show
 
 
@@ -411,6 +480,34 @@ def test_colours_and_the_width_of_a_terminal(walks, folder):
         assert ("\x1b[" in child.before) == coloured
         assert '{"seed":3,"steps":10}' in child.before
         child.close()
+
+
+HOSTILE = "a\x1b]0;title\x07 \x9b2J \x1b[31mred\x1b[0m\u202e"
+
+
+def test_whatever_an_experiment_says_is_only_text(run, folder, batches_in_tmp_path):
+    code = f"""
+from smallab import Experiment
+
+class Hostile(Experiment):
+    def get_name(self, specification):
+        return {HOSTILE!r}
+
+    def main(self, specification):
+        self.logger.info({HOSTILE!r})
+        raise ValueError({HOSTILE!r})
+"""
+    (folder / "hostile.py").write_text(code, encoding="utf-8")
+    (folder / "grid.json").write_text(json.dumps({"x": [1], HOSTILE: [HOSTILE]}), encoding="utf-8")
+    run("run", "hostile.py:Hostile", "grid.json", "--name", "h\x9bh", "--quiet", expected=1)
+    (id,) = [path.name for path in (batches_in_tmp_path / "h\x9bh").iterdir() if len(path.name) == 32]
+    if os.name != "nt":
+        (batches_in_tmp_path / "h\x9bh" / id / "file\x1b[2J").touch()
+    printed = [run("status"), run("show", "h\x9bh"), run("show", "h\x9bh", id), run("show", "nobody", expected=2)]
+    printed += [run("show", "h\x9bh", "--json"), run("show", "h\x9bh", id, "--json"), run("forget", "h\x9bh", "--all")]
+    for text in printed:
+        assert all(character.isprintable() or character == "\n" for character in text), text
+    assert json.loads(printed[4])["specifications"][0]["specification"] == {"x": 1, HOSTILE: HOSTILE}
 
 
 # dashboard
@@ -577,6 +674,42 @@ def test_forgetting_all_asks_on_a_terminal(walks, folder, answer, left):
     assert len(completed()) == left
 
 
+# rebuild
+
+
+def test_a_list_that_cannot_be_read_is_rebuilt_when_somebody_asks_for_it(walks, batches_in_tmp_path):
+    path = batches_in_tmp_path / "walks" / "completed.json"
+    before = path.read_bytes()
+    path.write_bytes(before[:-20])
+    error = walks("run", "walks:Walk", "grid.json", "--name", "walks", expected=2)
+    assert f"{path} cannot be read: " in error
+    assert "smallab rebuild walks" in error
+    assert "smallab rebuild walks" in walks("forget", "walks", "--all", expected=2)
+    assert path.read_bytes() == before[:-20]
+    first, *kept = walks("rebuild", "walks").splitlines()
+    assert first == "walks: 4 completed and 2 failed, as its folders tell"
+    places = [Path(line.removeprefix("an old list is kept as ")) for line in kept]
+    assert [place.name.partition(".json.")[0] for place in places] == ["completed", "failed"]
+    assert places[0].read_bytes() == before[:-20]
+    assert sorted(json.loads(path.read_bytes()), key=str) == sorted(json.loads(before), key=str)
+    assert walks("run", "walks:Walk", "grid.json", "--name", "walks", expected=1).startswith("walks: 0 completed, 4")
+
+
+def test_rebuilding_a_batch_that_is_not_there_or_has_lost_its_lists(walks, batches_in_tmp_path):
+    assert "there is no batch 'wlaks'" in walks("rebuild", "wlaks", expected=2)
+    for path in (batches_in_tmp_path / "walks").glob("*.json"):
+        path.unlink()
+    assert walks("rebuild", "walks") == "walks: 4 completed and 2 failed, as its folders tell\n"
+
+
+def test_status_of_a_list_that_cannot_be_read_is_what_the_folders_tell(walks, batches_in_tmp_path):
+    (batches_in_tmp_path / "walks" / "completed.json").write_text("[", encoding="utf-8")
+    assert walks("status").splitlines()[1].split()[:3] == ["walks", "4", "2"]
+
+
+# Conditions.
+
+
 @pytest.mark.parametrize(
     ("condition", "met"),
     [
@@ -600,6 +733,12 @@ def test_conditions(condition, met):
 
 
 # All of them.
+
+
+def test_python_m_smallab_is_the_command(folder):
+    command = [sys.executable, "-m", "smallab", "--version"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", check=True)
+    assert done.stdout == f"smallab, version {smallab.__version__}\n"
 
 
 def test_help_of_everything(run):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -17,7 +16,6 @@ from smallab.display.plain import plain, plain_lines
 Style = dict[str, Any]  # what `click.style` takes
 
 _DIM: Style = {"dim": True}
-_CONTROL = re.compile(r"[\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # what JSON need not escape, but terminals mind
 
 
 def say(text: str = "", **style: Any) -> None:
@@ -28,7 +26,8 @@ def say(text: str = "", **style: Any) -> None:
 def print_json(content: object) -> None:
     """Print JSON."""
     text = json.dumps(content, indent=2, ensure_ascii=False)
-    click.echo(_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
+    unprintable = [character for character in set(text) if not character.isprintable() and character != "\n"]
+    click.echo(text.translate({ord(character): json.dumps(character)[1:-1] for character in unprintable}))
 
 
 def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[Style]) -> None:

@@ -72,6 +72,8 @@ class Running:
         What the experiment's ``get_name`` calls it; empty where it does not.
     since
         When it started: ISO 8601, UTC.
+    seconds
+        For how long it has been running, by the clock of the place.
     host, pid
         The process that runs it.
     storage
@@ -84,6 +86,7 @@ class Running:
     text: str
     name: str
     since: str
+    seconds: float
     host: str
     pid: int
     storage: Storage = field(repr=False, compare=False)
@@ -99,11 +102,6 @@ class Running:
     def label(self) -> str:
         """What it is called, else its JSON."""
         return self.name or self.text
-
-    @property
-    def started(self) -> float:
-        """When it started, in seconds since 1970."""
-        return _seconds(self.since)
 
     @property
     def gone(self) -> bool:
@@ -161,8 +159,6 @@ class View:
         The batch.
     exists
         There is such a batch.
-    now
-        When that was, in seconds since 1970, by the clock of the place; 0 where no run goes on.
     runs
         Those that go on, the killed ones among them, and all that went on at the same time; where none goes on, the
         newest, and all that went on at the same time. The newest first.
@@ -182,7 +178,6 @@ class View:
 
     storage: Storage
     exists: bool
-    now: float
     runs: Sequence[Run]
     running: Sequence[Running]
     interrupted: Sequence[Running]
@@ -303,12 +298,13 @@ class _Told:
         started = self.running.get(event.id)
         return event.time < self.failed.get(event.id, "") or (started is not None and event.time < started.time)
 
-    def in_hand(self, storage: Storage) -> Iterator[Running]:
+    def in_hand(self, storage: Storage, now: float) -> Iterator[Running]:
         """Yield what has started and not ended."""
         for id, event in self.running.items():
+            name, since = self.name_of(event), event.time
+            seconds = max(0.0, now - _seconds(since))
             done, total = self.progress.get(id, (None, None))
-            name = self.name_of(event)
-            yield Running(id, event.text, name, event.time, event.host, event.pid, storage, done, total)
+            yield Running(id, event.text, name, since, seconds, event.host, event.pid, storage, done, total)
 
     def name_of(self, event: Event) -> str:
         """Return what an event's specification is called; empty where nothing tells."""
@@ -351,19 +347,19 @@ class Watch:
         self._read()
         seen = self._storage.runs(newest=_RECORDS)  # late: a run that has ended meanwhile is in nobody's hand
         runs = _together([self._run(run) for run in seen if _is_of_batch(run)])
-        running = self._in_hand([run for run in runs if run.state == "running"])
-        interrupted = self._in_hand([run for run in runs if run.state in {"killed", "silent"}])
+        now = max((run.seen for run in seen), default=0.0)
+        running = self._in_hand([run for run in runs if run.state == "running"], now)
+        interrupted = self._in_hand([run for run in runs if run.state in {"killed", "silent"}], now)
         self._failures.hide(item.id for item in running)
         return View(
             storage=self._storage,
             exists=self._storage.exists(),
-            now=max((run.seen for run in seen), default=0.0),
             runs=runs,
             running=running,
             interrupted=interrupted,
             completed=self._completed,
             failures=self._failures,
-            pending=self._pending(runs, seen, len(running)),
+            pending=self._pending(runs, seen),
             record=seen[-1].record if seen else {},
         )
 
@@ -401,11 +397,11 @@ class Watch:
         elif event.id in told.failed and event.name == "failed" and event.text not in self._completed:
             self._failures.add(event.id, Failed(event.text, name, event.time))
 
-    def _in_hand(self, runs: Sequence[Run]) -> list[Running]:
+    def _in_hand(self, runs: Sequence[Run], now: float) -> list[Running]:
         """Return what some runs have started and not ended, the longest first; nothing twice."""
         found: dict[str, Running] = {}
         for run in runs:
-            for item in self._told.get(run.id, _Told()).in_hand(self._storage):
+            for item in self._told.get(run.id, _Told()).in_hand(self._storage, now):
                 if item.text not in self._completed:  # else another run has completed it meanwhile
                     found[item.id] = item
         return sorted(found.values(), key=lambda item: item.since)
@@ -426,7 +422,7 @@ class Watch:
         ended = math.inf if seen.presence == "running" else until
         return Run(seen.id, seen.host, seen.pid, seen.presence, seen.silence, started, ended, figures, before)
 
-    def _pending(self, runs: Sequence[Run], seen: Sequence[SeenRun], running: int) -> int | None:
+    def _pending(self, runs: Sequence[Run], seen: Sequence[SeenRun]) -> int | None:
         """Return how many specifications the runs that go on, else the newest, have not started.
 
         One that failed before and waits to be run again has failed, and is not counted here.
@@ -436,10 +432,13 @@ class Watch:
             if seen[-1].record and not _is_of_batch(seen[-1]):  # the record of a function's calls: they do not wait
                 return 0
             meant = [run for run in runs if run.id == seen[-1].id]
-        known = [run.figures for run in meant if run.figures and run.figures.pending is not None]
+        known = [run.figures for run in meant if run.figures]
         if not known:
             return None
-        waiting = sum((figures.pending or 0) - figures.ended for figures in known) - running
+        waiting = sum((figures.pending or 0) - figures.ended for figures in known)
+        for run in meant:
+            if run.state == "running" and run.id in self._told:
+                waiting -= len(self._told[run.id].running)
         failed_otherwise = max(0, len(self._failures) - sum(figures.failed for figures in known))
         failed_before = min(failed_otherwise, sum(run.failed_before for run in meant))
         return max(0, waiting - failed_before)
