@@ -312,6 +312,17 @@ def test_foreign_files_beside_the_journals_tell_nothing(storage):
             (folder / name).rmdir()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there are no such pipes there")
+@pytest.mark.parametrize("place", ["completed.json", "failed.json", "journal/{}.h.1.jsonl", "runs/2020.json"])
+def test_a_pipe_in_a_file_s_place_lets_nobody_wait(storage, place):
+    with living(storage) as run:
+        storage.save(run.id, text(1), 1, {"run_id": run.id})
+        path = Path(storage.folder, place.format(run.id))
+        os.mkfifo(path)
+        assert counts(Watch(storage).look()) == (1, 0, 9, 0)
+        path.unlink()
+
+
 def test_of_one_specification_events_come_from_several_processes_in_any_order(storage):
     with living(storage) as run:
         journal_of_another(storage, run, 1, ("completed", 0, 9), ("started", 1, 5), ("failed", 2, 9), ("started", 3, 9))

@@ -7,6 +7,7 @@ as many as like, while runs begin, end, or are killed.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -339,7 +340,7 @@ class Watch:
         self._failures = Failures(storage)
         self._completed: Texts = {}
         self._listed: tuple[Texts, Texts] | None = None
-        self._told: dict[str, _Told] = {}  # by run
+        self._told: defaultdict[str, _Told] = defaultdict(_Told)  # by run
         self._since: dict[str, int] = {}
 
     def look(self) -> View:
@@ -383,25 +384,26 @@ class Watch:
         completed, failed = self._listed = listed
         self._completed = dict(completed)
         self._failures.begin_anew(failed)
-        self._told, self._since = {}, {}
+        self._told.clear()
+        self._since.clear()
 
     def _take(self, event: Event) -> None:
-        told = self._told.setdefault(event.run_id, _Told())
-        name = told.name_of(event)
+        told = self._told[event.run_id]
+        name = told.name_of(event) if event.name == "failed" else ""
         told.take(event)
         if event.is_counted:
             return
         if event.name == "completed":
             self._completed[event.text] = None
             self._failures.remove(event.id)
-        elif event.id in told.failed and event.name == "failed" and event.text not in self._completed:
+        elif event.name == "failed" and event.id in told.failed and event.text not in self._completed:
             self._failures.add(event.id, Failed(event.text, name, event.time))
 
     def _in_hand(self, runs: Sequence[Run], now: float) -> list[Running]:
         """Return what some runs have started and not ended, the longest first; nothing twice."""
         found: dict[str, Running] = {}
         for run in runs:
-            for item in self._told.get(run.id, _Told()).in_hand(self._storage, now):
+            for item in self._told[run.id].in_hand(self._storage, now):
                 if item.text not in self._completed:  # else another run has completed it meanwhile
                     found[item.id] = item
         return sorted(found.values(), key=lambda item: item.since)
@@ -410,11 +412,11 @@ class Watch:
 
     def _run(self, seen: SeenRun) -> Run:
         """Return a run as its presence, its record and its events show it."""
+        if seen.presence == "ended":
+            return _ended(seen)
         record = seen.record
         before = _count(record, "failed_before")
-        if seen.presence == "ended":
-            return replace(_ended(seen), failed_before=before)
-        told = self._told.get(seen.id) or _Told()
+        told = self._told[seen.id]
         newest = _seconds(told.newest)
         until = max(newest, seen.seen if seen.presence == "running" else seen.seen - seen.silence)
         started = _seconds(record.get("started")) or until
@@ -437,7 +439,7 @@ class Watch:
             return None
         waiting = sum((figures.pending or 0) - figures.ended for figures in known)
         for run in meant:
-            if run.state == "running" and run.id in self._told:
+            if run.state == "running":
                 waiting -= len(self._told[run.id].running)
         failed_otherwise = max(0, len(self._failures) - sum(figures.failed for figures in known))
         failed_before = min(failed_otherwise, sum(run.failed_before for run in meant))
@@ -458,7 +460,8 @@ def _ended(seen: SeenRun) -> Run:
     ended = _seconds(record.get("ended")) or started  # it was killed: then nothing tells
     figures = Figures(pending, _count(record, "skipped"), completed, failed, ended - started)
     state: State = "ended" if completed + failed == pending else "stopped"
-    return Run(seen.id, str(seen.host), _count(record, "pid"), state, 0.0, started, ended, figures)
+    before = _count(record, "failed_before")
+    return Run(seen.id, str(seen.host), _count(record, "pid"), state, 0.0, started, ended, figures, before)
 
 
 def _together(runs: Sequence[Run]) -> list[Run]:

@@ -83,6 +83,11 @@ def entries(folder: str) -> list[str]:
     return []
 
 
+def at_once(path: str, flags: int) -> int:
+    """Open a file for reading, as `open` wants its opener; do not wait where somebody put a pipe in its place."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 def signature_of(path: str) -> tuple[int, int, int] | None:
     """Return what differs when a file has been replaced; None where there is none."""
     with suppress(FileNotFoundError):

@@ -22,6 +22,7 @@ from smallab.observation import Failure, Metadata, Observation
 from smallab.specification import Specification, SpecificationError, Texts, digest, encode, parsed
 from smallab.storage.base import Event, Format, Run, SeenRun, Status, Storage, is_name, iso
 from smallab.storage.files import (
+    at_once,
     entries,
     make_folder,
     remove,
@@ -342,7 +343,7 @@ class Folder(Storage):
 
 @lru_cache(maxsize=128)  # whoever watches asks for the newest ones twice a second
 def _record_in(path: str, signature: object) -> dict[str, Any]:  # noqa: ARG001  # read again when the file has changed
-    with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8", opener=at_once) as file:
         return dict(json.load(file))
 
 

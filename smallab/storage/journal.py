@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import threading
@@ -20,10 +21,12 @@ from typing import Any
 
 from smallab.specification import Specification, Texts, canonical, digest
 from smallab.storage.base import Event
+from smallab.storage.files import at_once
 from smallab.storage.paths import Owner
 
 _APPEND = os.O_WRONLY | getattr(os, "O_BINARY", 0) | os.O_CREAT | os.O_APPEND
 _CHUNK = 1 << 20  # bytes of a journal that are held at a time
+_decode = json.JSONDecoder().raw_decode
 _SPECIFICATION = ',"specification":'  # stands before what a line ends in
 
 
@@ -82,7 +85,8 @@ def read_lines(path: str, offset: int) -> Iterator[tuple[bytes, int]]:
 
     A line that is still being written has no end yet, and is not yielded.
     """
-    with suppress(FileNotFoundError, IsADirectoryError), open(path, "rb") as file:
+    no_journal = (FileNotFoundError, IsADirectoryError, io.UnsupportedOperation)  # the last one of a pipe, at `seek`
+    with suppress(*no_journal), open(path, "rb", opener=at_once) as file:
         file.seek(offset)
         while lines := file.readlines(_CHUNK):
             for line in lines:
@@ -96,7 +100,7 @@ def parsed_event(line: bytes, owner: Owner, is_counted: bool = False) -> Event |
     """Return the event that a line tells; None for one that a kill or a full disk cut short, or that is not ours."""
     try:
         decoded = line.decode()
-        found = json.loads(decoded)
+        found, _ = _decode(decoded)
         name, id, time = found.pop("event"), found.pop("id"), found.pop("time")
         text = _text(decoded, id, found.pop("specification"))
     except (ValueError, RecursionError, KeyError, AttributeError, TypeError):
