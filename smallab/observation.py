@@ -6,7 +6,7 @@ from collections import UserDict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from smallab.specification import Specification
 
@@ -105,8 +105,7 @@ class Observation:
     def _repr_html_(self) -> str:
         from smallab.plugins import opened
 
-        shown: str = opened("reading.notebook").table([self])
-        return shown
+        return cast("str", opened("reading.notebook").table([self]))
 
     def __repr__(self) -> str:
         outcome = f"✗ {self.failure}" if self.failure else f"→ {self.result!r}"

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from smallab.plugins import opened
 from smallab.storage.base import Storage, iso
@@ -76,8 +76,7 @@ class Running:
     @cached_property
     def logger(self) -> logging.Logger:
         """A logger that writes to the specification's log.txt, from INFO up, and to the user's own handlers."""
-        logger: logging.Logger = opened("display.log_file").logger_into(f"{self.folder}/log.txt")
-        return logger
+        return cast("logging.Logger", opened("display.log_file").logger_into(f"{self.folder}/log.txt"))
 
     def metadata(self) -> dict[str, Any]:
         """Return what is recorded of it when it has ended."""

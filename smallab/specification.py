@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import Any, cast
 
 from smallab.plugins import opened
 
@@ -83,8 +83,7 @@ def canonical(specification: Specification, where: str = "specification") -> str
 
 def parsed(text: str) -> Specification:
     """Return the specification that canonical JSON holds, as a dict of the caller's own."""
-    specification: Specification = json.loads(text)
-    return specification
+    return cast("Specification", json.loads(text))
 
 
 _STRING = frozenset({str})

@@ -15,9 +15,11 @@ import pytest
 
 import smallab
 from smallab import ExperimentRunner, load_results, specification_hash
-from smallab.inspection import inspect, where
+from smallab.reading.batch import Batch
+from smallab.reading.conditions import where
 from smallab.specification import canonical
-from smallab.storage import Storage
+from smallab.storage.base import root_folder
+from smallab.storage.calls import Calls
 
 pexpect = pytest.importorskip("pexpect") if os.name != "nt" else None
 on_a_terminal = pytest.mark.skipif(os.name == "nt", reason="pexpect has no terminals there")
@@ -79,7 +81,7 @@ def folder(tmp_path):
 
 def start(folder, *arguments, **environment):
     return subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", "from smallab.commands import main; main()", *map(str, arguments)],
+        [sys.executable, "-W", "error", "-c", "from smallab.__main__ import main; main()", *map(str, arguments)],
         cwd=folder,
         env={**os.environ, "PYTHONIOENCODING": "utf-8", "COLUMNS": "100", **environment},
         stdin=subprocess.DEVNULL,
@@ -206,7 +208,7 @@ def test_a_file_that_is_named_as_another_module_says_so(run, folder):
 @pytest.mark.skipif(os.name == "nt", reason="it is a POSIX shell's pipe")
 def test_a_reader_that_has_seen_enough_is_no_mistake(walks, run, folder):
     with subprocess.Popen(
-        [sys.executable, "-m", "smallab.commands", "status"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder
+        [sys.executable, "-m", "smallab", "status"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder
     ) as process:
         process.stdout.close()
         assert process.stderr.read() == b""
@@ -219,7 +221,7 @@ def test_status_counts_and_exits_with_1_for_a_named_batch_with_failures(walks, r
     (folder / "grid.json").write_text('{"seed": [1]}', encoding="utf-8")
     run("run", "walks.py:Walk", "grid.json", "--name", "well")
     header, first, second = walks("status").splitlines()
-    assert header.split() == ["batch", "done", "failed", "pending", "running", "last", "run"]
+    assert header.split() == ["batch", "completed", "failed", "pending", "running", "last", "run"]
     assert first.split()[:3] == ["walks", "4", "2"]
     assert second.split()[:3] == ["well", "1", "0"]
     assert re.search(r"  0  \d{4}-\d\d-\d\d \d\d:\d\d:\d\d$", first)
@@ -229,7 +231,7 @@ def test_status_counts_and_exits_with_1_for_a_named_batch_with_failures(walks, r
     (told,) = json.loads(walks("status", "walks", "--json", expected=1))
     assert {**told, "pending": 0, "last_run": ""} == {
         "name": "walks",
-        "done": 4,
+        "completed": 4,
         "failed": 2,
         "pending": 0,
         "running": 0,
@@ -275,8 +277,8 @@ def waiting(run, folder):
 
 
 def state():
-    storage = Storage(os.environ["SMALLAB_ROOT"], "waits")
-    return inspect(storage) if os.path.isdir(storage.folder) else None
+    calls = Calls(root_folder(None), "waits")
+    return Batch(calls).view if calls.exists() else None
 
 
 def until(condition, process):
@@ -289,7 +291,7 @@ def until(condition, process):
 
 def test_status_and_show_of_a_batch_that_is_running(waiting, run):
     (told,) = json.loads(run("status", "--json"))
-    assert (told["done"], told["failed"], told["running"]) == (1, 0, 2)
+    assert (told["completed"], told["failed"], told["running"]) == (1, 0, 2)
     out = run("show", "waits")
     assert re.search(r"^running\n(  [0-9a-f]{12}  waiting for .*[bc]\n){2}", out, re.MULTILINE)
     running = json.loads(run("show", "waits", "--json"))["specifications"][:2]
@@ -301,7 +303,7 @@ def test_what_a_killed_run_had_in_hand_is_not_running(waiting, run):
     waiting.kill()
     waiting.communicate()
     (told,) = json.loads(run("status", "--json"))
-    assert (told["done"], told["failed"], told["running"]) == (1, 0, 0)
+    assert (told["completed"], told["failed"], told["running"]) == (1, 0, 0)
 
 
 def test_pending_is_what_the_run_s_record_says_less_what_has_ended_and_is_running(waiting, run):
@@ -323,8 +325,8 @@ def test_ctrl_c_exits_with_130_and_keeps_what_finished(waiting, run, folder):
     assert waiting.returncode == 130
     # What ran may finish; one more may have begun before the signal was handled.
     (told,) = json.loads(run("status", "--json"))
-    assert told["done"] in {3, 4}
-    assert told["done"] + told["pending"] == 5
+    assert told["completed"] in {3, 4}
+    assert told["completed"] + told["pending"] == 5
 
 
 def test_status_reads_no_folder_of_a_specification(walks, batches_in_tmp_path):
@@ -334,19 +336,88 @@ def test_status_reads_no_folder_of_a_specification(walks, batches_in_tmp_path):
     assert walks("status").splitlines()[1].split()[:3] == ["walks", "4", "2"]
 
 
+def test_one_torn_line_in_a_journal_stops_nothing(waiting, run):
+    (path,) = Path(os.environ["SMALLAB_ROOT"], "waits", "journal").glob("*.jsonl")
+    line = path.read_bytes().partition(b"\n")[0]
+    with path.open("ab") as file:
+        file.write(line[:60] + b"\n" + line[:150])  # what a full disk leaves
+    (told,) = json.loads(run("status", "--json"))
+    assert (told["completed"], told["failed"], told["running"]) == (1, 0, 2)
+    assert "waiting for" in run("show", "waits")
+    assert "0 completed and 0 failed forgotten" in run("forget", "waits", "--all", expected=1)
+
+
+def test_foreign_files_and_folders_of_any_name_stop_nothing(walks, batches_in_tmp_path):
+    names = ["runs", "why", " leading", "a.b", "n" * 255]
+    names += [] if os.name == "nt" else ["sweep 3: old", "why?", "bell\x07", os.fsdecode(b"caf\xe9")]
+    for name in names:
+        (batches_in_tmp_path / name / "runs").mkdir(parents=True)
+    (batches_in_tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    (batches_in_tmp_path / "walks" / "journal" / "mine.jsonl").write_text("mine", encoding="utf-8")
+    (batches_in_tmp_path / "walks" / "journal" / "lock").mkdir()
+    found = {told["name"]: told["completed"] for told in json.loads(walks("status", "--json"))}
+    assert found == {"walks": 4, "runs": 0, "why": 0, "a.b": 0}
+    assert walks("show", "walks").startswith("walks\n4 completed, 2 failed, ")
+    assert "there is no batch 'wlaks'" in walks("show", "wlaks", expected=2)
+
+
+SKEWED = """
+import sys, time
+real, skew = time.time, float(sys.argv.pop(1))
+time.time = lambda: real() + skew
+from smallab.__main__ import main
+main()
+"""
+
+
+def with_clock(folder, skew, *arguments):
+    """Run a command on a machine whose clock is wrong by so many seconds."""
+    command = [sys.executable, "-c", SKEWED, str(skew), *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", check=True)
+    return done.stdout
+
+
+@pytest.mark.parametrize("skew", [-300, 0, 300])
+def test_every_command_goes_by_the_clock_of_the_place(waiting, folder, skew):
+    (told,) = json.loads(with_clock(folder, skew, "status", "--json"))
+    assert (told["completed"], told["failed"], told["running"]) == (1, 0, 2)
+    assert "1 completed, 0 failed, " in with_clock(folder, skew, "show", "waits")
+    assert with_clock(folder, skew, "show", "waits").count("waiting for") == 2
+    pytest.importorskip("rich")
+    shown = with_clock(folder, skew, "dashboard", "waits", "--once")
+    assert shown.startswith("waits  running")
+    assert len(re.findall(r"^ +0:[0-5]\d waiting for", shown, re.MULTILINE)) == 2
+    assert "sign of life" not in shown
+
+
+@pytest.mark.parametrize("skew", [-300, 0, 300])
+def test_a_runner_that_was_not_heard_of_for_minutes_is_not_alive_by_any_clock(waiting, folder, skew):
+    waiting.kill()
+    waiting.communicate()
+    (heartbeat,) = Path(os.environ["SMALLAB_ROOT"], "waits", "journal").glob("*.heartbeat")
+    run_id = heartbeat.name.partition(".")[0]
+    elsewhere = heartbeat.with_name(f"{run_id}.elsewhere.1.heartbeat")  # where nobody can ask whether it is gone
+    heartbeat.rename(elsewhere)
+    os.utime(elsewhere, (time.time() - 200,) * 2)
+    (told,) = json.loads(with_clock(folder, skew, "status", "--json"))
+    assert (told["completed"], told["failed"], told["running"]) == (1, 0, 0)
+    pytest.importorskip("rich")
+    assert with_clock(folder, skew, "dashboard", "waits", "--once").startswith("waits  silent")
+
+
 # show
 
 
 def test_show_lists_what_failed_with_its_message(walks):
     out = walks("show", "walks")
-    head, failed, done = out.split("\n\n")
+    head, failed, completed = out.split("\n\n")
     name, counts, last = head.splitlines()
     assert name == "walks"
-    assert counts.startswith("4 done, 2 failed, ")
+    assert counts.startswith("4 completed, 2 failed, ")
     assert re.match(r"last run \d{4}-.* on \S+.*: .*run walks.py:Walk grid.json --name walks$", last)
     id = specification_hash({"seed": 3, "steps": 10})[:12]
     assert failed.startswith(f'failed\n  {id}  {{"seed":3,"steps":10}}\n  {"":12}  ValueError: three is unlucky\n')
-    assert len(failed.splitlines()) == len(done.splitlines()) == 5
+    assert len(failed.splitlines()) == len(completed.splitlines()) == 5
     assert "\x1b" not in out
 
 
@@ -361,7 +432,7 @@ def test_show_lists_some_and_all(run, folder):
 def test_show_one_that_completed(walks):
     id = specification_hash({"seed": 1, "steps": 10})
     out = walks("show", "walks", id[:6])
-    assert out.startswith(f"{id}  done  ")
+    assert out.startswith(f"{id}  completed  ")
     assert "\nspecification\n  seed   1\n  steps  10\n" in out
     assert re.search(r"\n  duration +\d", out)
     assert re.search(rf"\n  {id}.pkl +\d+\n", out)
@@ -394,7 +465,7 @@ def test_results_are_not_loaded(walks, batches_in_tmp_path):
 @on_a_terminal
 def test_colours_and_the_width_of_a_terminal(walks, folder):
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "40"}
-    arguments = ["-c", "from smallab.commands import main; main()", "show", "walks"]
+    arguments = ["-c", "from smallab.__main__ import main; main()", "show", "walks"]
     for more, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
         child = pexpect.spawn(
             sys.executable,
@@ -409,6 +480,34 @@ def test_colours_and_the_width_of_a_terminal(walks, folder):
         assert ("\x1b[" in child.before) == coloured
         assert '{"seed":3,"steps":10}' in child.before
         child.close()
+
+
+HOSTILE = "a\x1b]0;title\x07 \x9b2J \x1b[31mred\x1b[0m\u202e"
+
+
+def test_whatever_an_experiment_says_is_only_text(run, folder, batches_in_tmp_path):
+    code = f"""
+from smallab import Experiment
+
+class Hostile(Experiment):
+    def get_name(self, specification):
+        return {HOSTILE!r}
+
+    def main(self, specification):
+        self.logger.info({HOSTILE!r})
+        raise ValueError({HOSTILE!r})
+"""
+    (folder / "hostile.py").write_text(code, encoding="utf-8")
+    (folder / "grid.json").write_text(json.dumps({"x": [1], HOSTILE: [HOSTILE]}), encoding="utf-8")
+    run("run", "hostile.py:Hostile", "grid.json", "--name", "h\x9bh", "--quiet", expected=1)
+    (id,) = [path.name for path in (batches_in_tmp_path / "h\x9bh").iterdir() if len(path.name) == 32]
+    if os.name != "nt":
+        (batches_in_tmp_path / "h\x9bh" / id / "file\x1b[2J").touch()
+    printed = [run("status"), run("show", "h\x9bh"), run("show", "h\x9bh", id), run("show", "nobody", expected=2)]
+    printed += [run("show", "h\x9bh", "--json"), run("show", "h\x9bh", id, "--json"), run("forget", "h\x9bh", "--all")]
+    for text in printed:
+        assert all(character.isprintable() or character == "\n" for character in text), text
+    assert json.loads(printed[4])["specifications"][0]["specification"] == {"x": 1, HOSTILE: HOSTILE}
 
 
 # dashboard
@@ -456,17 +555,16 @@ def test_parquet_takes_columns_of_several_types_as_json(tmp_path):
     pandas = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
     from smallab import Experiment
-    from smallab.export import export
+    from smallab.reading.exports import export
 
     class Mixed(Experiment):
         def main(self, specification):
             return [1, "one", {"deep": [1]}, {1, 2}][specification["x"]]
 
     ExperimentRunner().run("mixed", [{"x": x} for x in range(4)], Mixed(), show_progress=False)
-    storage = Storage(os.environ["SMALLAB_ROOT"], "mixed")
-    assert export(storage, tmp_path / "mixed.parquet") == 4
+    assert export(load_results("mixed"), tmp_path / "mixed.parquet") == 4
     assert list(pandas.read_parquet(tmp_path / "mixed.parquet")["result"][:2]) == ["1", '"one"']
-    assert export(storage, tmp_path / "mixed.json") == 4
+    assert export(load_results("mixed"), tmp_path / "mixed.json") == 4
     results = [item["result"] for item in json.loads((tmp_path / "mixed.json").read_text(encoding="utf-8"))]
     assert results == [1, "one", {"deep": [1]}, [1, 2]]
 
@@ -475,7 +573,7 @@ def test_parquet_takes_columns_of_several_types_as_json(tmp_path):
     ("missing", "file", "extra"), [("pandas", "w.csv", "pandas"), ("pyarrow", "w.parquet", "parquet")]
 )
 def test_what_export_needs_is_named(walks, folder, missing, file, extra):
-    code = f"import sys; sys.modules[{missing!r}] = None; from smallab.commands import main; main()"
+    code = f"import sys; sys.modules[{missing!r}] = None; from smallab.__main__ import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "export", "walks", file],
         cwd=folder,
@@ -503,7 +601,7 @@ def completed():
 def test_forget_by_id(walks):
     id = specification_hash({"seed": 1, "steps": 10})
     out = walks("forget", "walks", id[:10])
-    assert out == "walks: 1 done and 0 failed forgotten; they run again the next time\n"
+    assert out == "walks: 1 completed and 0 failed forgotten; they run again the next time\n"
     assert completed() == [(1, 20), (2, 10), (2, 20)]
     assert walks("run", "walks:Walk", "grid.json", "--name", "walks", expected=1).startswith(
         "walks: 1 completed, 3 skipped, 2"
@@ -528,7 +626,7 @@ def test_forget_in_other_ways(walks, options, left):
 
 def test_forgetting_what_failed(walks):
     assert walks("forget", "walks", "--failed", "--where", "steps=10") == (
-        "walks: 0 done and 1 failed forgotten; they run again the next time\n"
+        "walks: 0 completed and 1 failed forgotten; they run again the next time\n"
     )
     assert walks("status", "--json").count('"failed": 1') == 1
     walks("forget", "walks", "--failed")
@@ -548,13 +646,13 @@ def test_forget_nothing_in_particular_is_refused(walks):
 def test_forget_what_a_killed_run_left_in_its_journal(waiting, run, folder):
     waiting.kill()
     waiting.communicate()
-    assert "1 done and 0 failed forgotten" in run("forget", "waits", "--all")
-    assert json.loads(run("status", "--json"))[0]["done"] == 0
+    assert "1 completed and 0 failed forgotten" in run("forget", "waits", "--all")
+    assert json.loads(run("status", "--json"))[0]["completed"] == 0
 
 
 def test_what_a_running_batch_has_just_ended_is_not_forgotten_and_that_is_said(waiting, run):
     out = run("forget", "waits", "--all", expected=1)
-    assert "0 done and 0 failed forgotten" in out
+    assert "0 completed and 0 failed forgotten" in out
     assert "1 not: a run that is going on has just ended them" in out
 
 
@@ -563,7 +661,7 @@ def test_what_a_running_batch_has_just_ended_is_not_forgotten_and_that_is_said(w
 def test_forgetting_all_asks_on_a_terminal(walks, folder, answer, left):
     child = pexpect.spawn(
         sys.executable,
-        ["-c", "from smallab.commands import main; main()", "forget", "walks", "--all"],
+        ["-c", "from smallab.__main__ import main; main()", "forget", "walks", "--all"],
         cwd=str(folder),
         encoding="utf-8",
         timeout=BOUND,
@@ -574,6 +672,42 @@ def test_forgetting_all_asks_on_a_terminal(walks, folder, answer, left):
     child.close()
     assert child.exitstatus == 0
     assert len(completed()) == left
+
+
+# rebuild
+
+
+def test_a_list_that_cannot_be_read_is_rebuilt_when_somebody_asks_for_it(walks, batches_in_tmp_path):
+    path = batches_in_tmp_path / "walks" / "completed.json"
+    before = path.read_bytes()
+    path.write_bytes(before[:-20])
+    error = walks("run", "walks:Walk", "grid.json", "--name", "walks", expected=2)
+    assert f"{path} cannot be read: " in error
+    assert "smallab rebuild walks" in error
+    assert "smallab rebuild walks" in walks("forget", "walks", "--all", expected=2)
+    assert path.read_bytes() == before[:-20]
+    first, *kept = walks("rebuild", "walks").splitlines()
+    assert first == "walks: 4 completed and 2 failed, as its folders tell"
+    places = [Path(line.removeprefix("an old list is kept as ")) for line in kept]
+    assert [place.name.partition(".json.")[0] for place in places] == ["completed", "failed"]
+    assert places[0].read_bytes() == before[:-20]
+    assert sorted(json.loads(path.read_bytes()), key=str) == sorted(json.loads(before), key=str)
+    assert walks("run", "walks:Walk", "grid.json", "--name", "walks", expected=1).startswith("walks: 0 completed, 4")
+
+
+def test_rebuilding_a_batch_that_is_not_there_or_has_lost_its_lists(walks, batches_in_tmp_path):
+    assert "there is no batch 'wlaks'" in walks("rebuild", "wlaks", expected=2)
+    for path in (batches_in_tmp_path / "walks").glob("*.json"):
+        path.unlink()
+    assert walks("rebuild", "walks") == "walks: 4 completed and 2 failed, as its folders tell\n"
+
+
+def test_status_of_a_list_that_cannot_be_read_is_what_the_folders_tell(walks, batches_in_tmp_path):
+    (batches_in_tmp_path / "walks" / "completed.json").write_text("[", encoding="utf-8")
+    assert walks("status").splitlines()[1].split()[:3] == ["walks", "4", "2"]
+
+
+# Conditions.
 
 
 @pytest.mark.parametrize(
@@ -601,9 +735,15 @@ def test_conditions(condition, met):
 # All of them.
 
 
+def test_python_m_smallab_is_the_command(folder):
+    command = [sys.executable, "-m", "smallab", "--version"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", check=True)
+    assert done.stdout == f"smallab, version {smallab.__version__}\n"
+
+
 def test_help_of_everything(run):
     out = run("--help")
-    for name in ("run", "status", "dashboard", "show", "export", "forget"):
+    for name in ("run", "status", "dashboard", "show", "export", "forget", "rebuild"):
         assert f"\n  {name} " in out
         text = run(name, "-h")
         assert text.startswith(f"Usage: smallab {name} [OPTIONS]")
@@ -613,7 +753,7 @@ def test_help_of_everything(run):
 
 
 def test_without_click_the_error_names_the_extra(folder):
-    code = "import sys; sys.modules['click'] = None; from smallab.commands import main; main()"
+    code = "import sys; sys.modules['click'] = None; from smallab.__main__ import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 1
     assert done.stderr == 'smallab: command lines need click: pip install "smallab[cli]"\n'
@@ -639,12 +779,12 @@ def test_the_readme_s_command_line_runs(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("27\npowers: 6 completed, 0 skipped, 0 failed; ")
     assert "6 specifications of powers written to powers.json\n" in done.stdout
-    assert done.stdout.endswith("powers: 1 done and 0 failed forgotten; they run again the next time\n")
+    assert done.stdout.endswith("powers: 1 completed and 0 failed forgotten; they run again the next time\n")
     assert len(json.loads((tmp_path / "powers.json").read_text(encoding="utf-8"))) == 6
 
 
 def test_the_readme_names_every_command(run):
     readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
     commands = re.findall(r"^  (\w+)  ", run("-h").partition("Commands:")[2], re.MULTILINE)
-    assert len(commands) == 6
+    assert len(commands) == 7
     assert all(f"| `smallab {name} " in readme for name in commands)

@@ -55,3 +55,21 @@ def give_back(logger: logging.Logger) -> None:
         logger.removeHandler(handler)
         handler.close()
     _names_given_back.append(logger.name)
+
+
+def end_of_log(folder: str, most: int) -> str:
+    """Return the last lines of the log in a specification's folder; nothing where there is none that can be read.
+
+    Parameters
+    ----------
+    folder
+        The specification's own.
+    most
+        How many bytes at the most.
+    """
+    with suppress(OSError), open(f"{folder}/log.txt", "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - most))
+        text = file.read(most).decode(errors="replace")
+        return text if size <= most else text.partition("\n")[2]
+    return ""

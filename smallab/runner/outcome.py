@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from smallab.observation import Failure
 from smallab.plugins import opened
@@ -104,8 +104,7 @@ class BatchResult:
     def to_dataframe(self) -> pandas.DataFrame:
         """Return this call's specifications, the skipped ones too, as `smallab.to_dataframe` does."""
         completed, failed = [*self._skipped, *self._completed], [report.text for report in self._failed]
-        table: pandas.DataFrame = opened("reading.tables").frame_of(self._storage, completed, failed)
-        return table
+        return cast("pandas.DataFrame", opened("reading.tables").frame_of(self._storage, completed, failed))
 
     def __bool__(self) -> bool:
         return not self._failed
@@ -115,5 +114,4 @@ class BatchResult:
         return f"BatchResult({self._storage.name!r}: {counts}; {self._storage.folder})"
 
     def _repr_html_(self) -> str:
-        shown: str = opened("reading.notebook").summary(repr(self), self.failed)
-        return shown
+        return cast("str", opened("reading.notebook").summary(repr(self), self.failed))

@@ -122,13 +122,15 @@ class ExperimentRunner(Hooks):
         limits = check_limits(num_parallel, retries, timeout, resources)
         asked, experiment = listed(specifications), copied(experiment)
         storage = open_storage(self._folder, name, experiment.format)
-        pending, again, skipped = select(rerun, asked, storage, experiment)
+        completed, failed = storage.recover()
+        pending, again, skipped = select(rerun, asked, completed, failed, storage, experiment)
         result = BatchResult(storage, skipped)
         counts = {"pending": len(pending), "skipped": len(skipped)}
         _log.info("%s: %d to run, %d completed before; results in %s", name, *counts.values(), storage.folder)
         if pending:
             schedule = opened("backends.schedule").Schedule(experiment, backend, limits)
-            with storage.run(run_record(experiment) | counts) as run:
+            failed_before = len(pending.keys() & failed)
+            with storage.run(run_record(experiment) | counts | {"failed_before": failed_before}) as run:
                 storage.forget(again)
                 reports = schedule.reports(storage, run.id, _unfinished(pending, result, propagate_exceptions))
                 self.tell("set_experiment_name", lambda: (name,))

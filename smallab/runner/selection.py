@@ -14,8 +14,19 @@ from smallab.storage.base import Storage
 _log = logging.getLogger("smallab")
 
 
-def select(rerun: Rerun, asked: Texts, storage: Storage, experiment: Experiment) -> tuple[Texts, Texts, Texts]:
+def select(
+    rerun: Rerun, asked: Texts, completed: Texts, failed: Texts, storage: Storage, experiment: Experiment
+) -> tuple[Texts, Texts, Texts]:
     """Tell what runs of what is asked for; warn of what might not be meant to be skipped.
+
+    Parameters
+    ----------
+    rerun, asked
+        Which are wanted, and of which.
+    completed, failed
+        What is known of the batch.
+    storage, experiment
+        Where the batch is, and what runs.
 
     Returns
     -------
@@ -26,7 +37,6 @@ def select(rerun: Rerun, asked: Texts, storage: Storage, experiment: Experiment)
     skipped
         What had completed before, and is not run.
     """
-    completed, failed = storage.recover()
     before = {text: None for text in asked if text in completed}
     if rerun == "all":
         runs = set(asked)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 from smallab.observation import Failure, Observation
 from smallab.plugins import opened
@@ -49,23 +49,27 @@ class Event:
         "started", "progress", "completed" or "failed".
     run_id
         The run in which it happened.
-    id
-        The specification's id.
+    id, text
+        The specification's id, and its canonical JSON.
     time
         When: ISO 8601, UTC.
     host, pid
         The process in which it happened.
     details
-        What else was told: the specification, its label, how far it is, …
+        What else was told: the specification's label, how far it is, …
+    is_counted
+        What came of it is known to `Storage.listed` already, which may even have forgotten it since.
     """
 
     name: str
     run_id: str
     id: str
+    text: str
     time: str
     host: str
     pid: int
     details: Mapping[str, Any]
+    is_counted: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,8 @@ class SeenRun:
         "ended": it has left in good order.
     silence
         For how many seconds it has given no sign of life, by the place's own clock.
+    seen
+        When that was, in seconds since 1970 by the same clock; 0 for what has ended.
     host, pid
         Where its runner is; empty and 0 where nothing tells.
     record
@@ -90,6 +96,7 @@ class SeenRun:
     id: str
     presence: Presence
     silence: float
+    seen: float
     host: str
     pid: int
     record: Mapping[str, Any]
@@ -120,10 +127,13 @@ class Storage(ABC):
         The batch's name.
     folder
         The absolute folder for the batch's files.
+    root
+        Where its place keeps the batches: what `batch_names` takes.
     """
 
     name: str
     folder: str
+    root: str
 
     def id_of(self, text: str) -> str:
         """Return what names a specification: its hash."""
@@ -138,6 +148,10 @@ class Storage(ABC):
         """Return the completed and the failed specifications, each in order; none is in both. Nothing is written."""
 
     @abstractmethod
+    def listed(self) -> tuple[Texts, Texts]:
+        """Return what is known but for what `events` yields; the same pair as before where nothing has changed."""
+
+    @abstractmethod
     def recover(self) -> tuple[Texts, Texts]:
         """Bring in what runs left behind that did not end in good order; return what is known then.
 
@@ -147,13 +161,13 @@ class Storage(ABC):
             What tells that is damaged; the message names the place and the way out.
         """
 
-    def rebuild(self) -> tuple[Texts, Texts]:
-        """Have what is known made anew from what is saved, where a place has such a second source; return it."""
-        return self.known()
-
     @abstractmethod
     def forget(self, texts: Iterable[str]) -> None:
         """Have specifications count as never run; what was saved of them stays until it is replaced."""
+
+    @abstractmethod
+    def rebuild(self) -> list[str]:
+        """Make what is listed anew from the results and failures that are there; return where the old is kept."""
 
     @abstractmethod
     def has_result(self, text: str) -> bool:
@@ -169,7 +183,7 @@ class Storage(ABC):
 
     @abstractmethod
     def load_failure(self, text: str) -> Observation:
-        """Return what failed, and why."""
+        """Return what failed, and why; where that cannot be read, the failure's type is "unknown"."""
 
     @abstractmethod
     def run(self, record: Mapping[str, Any]) -> AbstractContextManager[Run]:
@@ -204,7 +218,8 @@ class Storage(ABC):
         Parameters
         ----------
         since
-            How far the caller has read: empty at first, and brought up to date as the events are taken.
+            How far the caller has read: empty at first, and brought up to date as the events are taken. What is over
+            is taken out of it: `listed` tells then.
         """
 
     @abstractmethod
@@ -228,8 +243,12 @@ def open_storage(folder: str | os.PathLike[str] | None, name: str, format: str |
     format
         How its results are written.
     """
-    storage: Storage = opened("storage.folder").open_folder(folder, name, format)
-    return storage
+    return cast("Storage", opened("storage.folder").open_folder(folder, name, format))
+
+
+def batch_names(folder: str | os.PathLike[str] | None) -> list[str]:
+    """Return the names of the batches in a place, which is named as for `open_storage`."""
+    return cast("list[str]", opened("storage.folder").batch_names(folder))
 
 
 def iso(seconds: float) -> str:

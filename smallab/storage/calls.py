@@ -55,9 +55,10 @@ class Calls(Folder):
         if not os.path.exists(self.paths.run_record(self.run_id)):  # or somebody has tidied up since
             os.makedirs(self.folder, exist_ok=True)
             self._write_record(self.run_id, record())
-        return self._call(new_id())
+        return self.place(new_id())
 
-    def _call(self, id: str) -> Call:
+    def place(self, id: str) -> Call:
+        """Return the place of a call."""
         return Call(self.root, self.name, self.format, id)
 
     def ids(self) -> list[str]:
@@ -85,8 +86,13 @@ class Calls(Folder):
         files = entries(self.paths.of(id))
         if text is None or any(name.endswith(".tmp") for name in files):  # at work, or killed at it
             return None
-        call = self._call(id)
+        call = self.place(id)
         return call.load_failure(text) if self.has_failed(id) else call.load(text)
+
+    def ended(self) -> dict[str, bool]:
+        """Return the ids of the calls that have ended, the oldest first, each with whether it raised."""
+        ids = [id for id in self.ids() if os.path.exists(self.paths.specification(id))]
+        return {id: self.has_failed(id) for id in ids}
 
     def has_failed(self, id: str) -> bool:
         """Tell whether a call that has ended raised."""
@@ -125,5 +131,5 @@ class Calls(Folder):
                     self._known[id] = found
         for id in sorted(self._known, reverse=True):
             if self._known[id] == text:
-                yield self._call(id)
+                yield self.place(id)
         yield self

@@ -83,6 +83,19 @@ def entries(folder: str) -> list[str]:
     return []
 
 
+def at_once(path: str, flags: int) -> int:
+    """Open a file for reading, as `open` wants its opener; do not wait where somebody put a pipe in its place."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def signature_of(path: str) -> tuple[int, int, int] | None:
+    """Return what differs when a file has been replaced; None where there is none."""
+    with suppress(FileNotFoundError):
+        found = os.stat(path)
+        return found.st_mtime_ns, found.st_size, found.st_ino
+    return None
+
+
 def make_folder(path: str) -> bool:
     """Make a folder whose parent is there; return whether it was not there before."""
     try:

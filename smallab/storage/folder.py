@@ -15,16 +15,27 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from smallab.observation import Failure, Metadata, Observation
 from smallab.specification import Specification, SpecificationError, Texts, digest, encode, parsed
 from smallab.storage.base import Event, Format, Run, SeenRun, Status, Storage, iso
 from smallab.storage.exceptions import failure_of
-from smallab.storage.files import entries, make_folder, remove, rename, replace, write, write_aside, write_new
+from smallab.storage.files import (
+    at_once,
+    entries,
+    make_folder,
+    remove,
+    rename,
+    replace,
+    signature_of,
+    write,
+    write_aside,
+    write_new,
+)
 from smallab.storage.formats import by_name, format_named, formats
-from smallab.storage.journal import Journaled, appender, event_line, parsed_event, read_lines
+from smallab.storage.journal import Journaled, appender, event_line, parsed_event, read_counted, read_lines
 from smallab.storage.list_files import UnreadableListError
 from smallab.storage.lists import Lists
 from smallab.storage.paths import Owner, Paths, check_name, is_name, new_id, root_folder, run_ids
@@ -89,6 +100,10 @@ class Folder(Storage):
             _log.warning("%s. Until then, the folders tell", error)
             return self._lists.in_folders()
 
+    def listed(self) -> tuple[Texts, Texts]:
+        """Return what the lists alone hold; the same pair as before where no file has changed."""
+        return self._lists.listed()
+
     def recover(self) -> tuple[Texts, Texts]:
         """Bring in what runs left behind that did not end in good order; return what is known then."""
         left = entries(self.paths.journal)
@@ -132,8 +147,8 @@ class Folder(Storage):
             os.makedirs(self.paths.journal, exist_ok=True)
             self._lists.update(forgotten=forgotten)
 
-    def rebuild(self) -> tuple[Texts, Texts]:
-        """Put both lists aside, make them anew from the folders, and return them."""
+    def rebuild(self) -> list[str]:
+        """Put both lists aside, make them anew from the folders; return where the old ones are kept."""
         return self._lists.rebuild()
 
     # A run.
@@ -294,10 +309,11 @@ class Folder(Storage):
         journals = self._lists.owned(".jsonl")
         for name in since.keys() - journals:
             del since[name]
+        counted = read_counted(self.paths.counted)
         for name, owner in journals.items():
             for line, end in read_lines(f"{self.paths.journal}/{name}", since.get(name, 0)):
                 since[name] = end
-                event = parsed_event(line, owner)
+                event = parsed_event(line, owner, end <= counted.get(name, 0))
                 if event is not None:
                     yield event
 
@@ -311,20 +327,28 @@ class Folder(Storage):
             state, silence = presence(f"{self.paths.journal}/{name}", now)
             if state != "ended":
                 record = self._record(owner.run_id)
-                seen[owner.run_id] = SeenRun(owner.run_id, state, silence, owner.host, owner.pid, record)
+                host = str(record.get("host") or owner.host)
+                seen[owner.run_id] = SeenRun(owner.run_id, state, silence, now, host, owner.pid, record)
         over = [run_id for run_id in recorded if run_id not in seen]
         for run_id in over if newest is None else over[max(0, len(over) - newest) :]:
             record = self._record(run_id)
-            seen[run_id] = SeenRun(run_id, "ended", 0.0, record.get("host", ""), record.get("pid", 0), record)
+            host, pid = record.get("host", ""), record.get("pid", 0)
+            seen[run_id] = SeenRun(run_id, "ended", 0.0, 0.0, host, pid, record)
         return sorted(seen.values(), key=lambda run: run.id)
 
     def _record(self, run_id: str) -> dict[str, Any]:
         """Return a run's record; empty where there is none, or none that can be read."""
+        path = self.paths.run_record(run_id)
         try:
-            with open(self.paths.run_record(run_id), encoding="utf-8") as file:
-                return dict(json.load(file))
+            return _record_in(path, signature_of(path))
         except (OSError, ValueError, TypeError, RecursionError):
             return {}
+
+
+@lru_cache(maxsize=128)  # whoever watches asks for the newest ones twice a second
+def _record_in(path: str, signature: object) -> dict[str, Any]:  # noqa: ARG001  # read again when the file has changed
+    with open(path, encoding="utf-8", opener=at_once) as file:
+        return dict(json.load(file))
 
 
 def _check_identity(saved: Specification, text: str) -> None:
@@ -346,6 +370,7 @@ def open_folder(folder: str | os.PathLike[str] | None, name: str, format: str | 
     return Folder(root_folder(folder), check_name(name), format)
 
 
-def batch_names(root: str) -> list[str]:
+def batch_names(folder: str | os.PathLike[str] | None) -> list[str]:
     """Return the names of the batches in a folder."""
+    root = root_folder(folder)
     return [name for name in entries(root) if is_name(name) and Folder(root, name).exists()]

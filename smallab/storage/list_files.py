@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from smallab.specification import Texts, canonical, encode
-from smallab.storage.files import flush, write_into
+from smallab.storage.files import at_once, flush, write_into
 
 _LINES_AT_ONCE = 1000
 
@@ -26,7 +26,7 @@ def read_list(path: str) -> Texts:
     list of specifications (edited by hand, pretty-printed) is read as well. Raises ValueError for anything else.
     """
     texts: list[str] = []
-    with suppress(FileNotFoundError), open(path, encoding="utf-8-sig") as file:
+    with suppress(FileNotFoundError), open(path, encoding="utf-8-sig", opener=at_once) as file:
         is_regular, is_closed = file.readline() == "[\n", False
         while is_regular and (lines := list(itertools.islice(file, _LINES_AT_ONCE))):
             is_closed = lines[-1].strip() == "]"

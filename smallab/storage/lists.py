@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from smallab.specification import Texts, canonical, digest
-from smallab.storage.files import entries, flush, remove, replace, write_new
+from smallab.storage.files import entries, flush, remove, replace, signature_of, write_new
 from smallab.storage.journal import Journaled, read_counted
 from smallab.storage.list_files import UnreadableListError, read_list, write_list
 from smallab.storage.lock import Lock
@@ -51,6 +51,7 @@ class Lists:
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
         self._lock = Lock(paths.lock)
+        self._before: tuple[object, tuple[Texts, Texts]] | None = None  # what `listed` returned, and of which files
 
     def known(self) -> tuple[Texts, Texts]:
         """Return the completed and the failed specifications, in order; UnreadableListError where a list is no list."""
@@ -58,6 +59,21 @@ class Lists:
         completed = self._listed("completed") | dict.fromkeys(journaled.completed)
         failed = self._listed("failed") | journaled.failed
         return completed, _without(failed, completed)
+
+    def listed(self) -> tuple[Texts, Texts]:
+        """Return what the lists alone hold, or the folders where a list is no list; read again when a file changes."""
+        paths = self._paths
+        files = (paths.list_file("completed"), paths.list_file("failed"), paths.counted)
+        signature = [signature_of(path) for path in files]
+        if self._before is None or self._before[0] != signature:
+            try:
+                completed = self._listed("completed")
+                found = completed, _without(self._listed("failed"), completed)
+            except UnreadableListError as error:
+                _log.warning("%s. Until then, the folders tell", error)
+                found = self.in_folders()
+            self._before = signature, found
+        return self._before[1]
 
     def _listed(self, which: Which) -> Texts:
         path = self._paths.list_file(which)
@@ -188,20 +204,20 @@ class Lists:
         folder = self._paths.of(id)
         return [f"{folder}/{name}" for name in entries(folder) if name.startswith(f"{id}.")]
 
-    def rebuild(self) -> tuple[Texts, Texts]:
-        """Put both lists aside, make them anew from the folders, and return them."""
+    def rebuild(self) -> list[str]:
+        """Put both lists aside, make them anew from the folders; return where the old ones are kept."""
         os.makedirs(self._paths.journal, exist_ok=True)
+        kept = []
         with self._lock.held() as files_in_lock:
-            found = self.in_folders()
-            lists: dict[Which, Texts] = {"completed": found[0], "failed": found[1]}
-            for which, texts in lists.items():
+            completed, failed = self.in_folders()
+            found: dict[Which, Texts] = {"completed": completed, "failed": failed}
+            for which, texts in found.items():
                 path = self._paths.list_file(which)
                 with suppress(FileNotFoundError), open(path, "rb") as file:
-                    aside = f"{path}.before-{new_id()}"
-                    write_new(aside, file.read())  # and not renamed: without a list, all would run again
-                    _log.warning("%s is kept as %s, and made anew from the folders", path, aside)
+                    kept.append(f"{path}.before-{new_id()}")
+                    write_new(kept[-1], file.read())  # and not renamed: without a list, all would run again
                 write_list(path, texts, files_in_lock[which])
-        return found
+        return kept
 
     def in_folders(self) -> tuple[Texts, Texts]:
         """Return what the folders tell: failed where there is a failure.json, completed if the result is whole."""

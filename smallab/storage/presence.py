@@ -75,15 +75,13 @@ def clock(folder: str) -> float:
     return now
 
 
-def is_gone(owner: Owner) -> bool:
+def is_gone(host: str, pid: int) -> bool:
     """Tell whether a process is known to be gone: it was on this machine, and neither runs nor sleeps any more."""
-    if (
-        owner.host != _MACHINE or os.name == "nt"
-    ):  # on Windows os.kill ends a process; there the heartbeat alone must do
+    if host != _MACHINE or os.name == "nt":  # on Windows os.kill ends a process; the heartbeat alone must do
         return False
     try:
-        os.kill(owner.pid, 0)
-        state = _read(f"/proc/{owner.pid}/stat").rpartition(")")[2].split()[0]
+        os.kill(pid, 0)
+        state = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()[0]
     except ProcessLookupError:
         return True
     except OSError:  # another user's process, or no /proc (macOS)
@@ -106,7 +104,7 @@ def presence(path: str, now: float) -> tuple[Presence, float]:
     except FileNotFoundError:  # it has just ended in good order
         return "ended", 0.0
     owner = Owner.of(os.path.basename(path))
-    if owner is not None and is_gone(owner):
+    if owner is not None and is_gone(owner.host, owner.pid):
         return "killed", silence
     return "silent" if silence > GRACE_SECONDS else "running", silence
 
