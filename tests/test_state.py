@@ -603,7 +603,7 @@ def test_what_there_is_to_read_of_one_specification(storage):
         assert (failed.label, failed.specification) == ('{"x":1}', {"x": 1})
         assert (failed.type, failed.message) == ("ValueError", "no")
         assert failed.log == "end\n", "whole lines, and not all of a long log"
-        assert running == Details(id_of(2), '{"x":2}', {"x": 2}, running.time, False, "", "", "", "")
+        assert running == Details(id_of(2), '{"x":2}', {"x": 2}, running.time, failed=False, log="")
         assert view.details(id_of(3)) is None
         (folder / "failure.json").write_text("[", encoding="utf-8")
         assert view.details(id_of(1)).message == UNREADABLE

@@ -47,20 +47,30 @@ def status(names: Sequence[str], as_json: bool, folder: str | None) -> int:
     if as_json:
         print_json([_summary(batch) for batch in batches])
     elif batches:
-        print_table([*_COLUMNS], [_row(batch) for batch in batches], [*_COLUMNS.values()])
+        print_table(_COLUMNS, [_row(batch) for batch in batches])
     else:
         say(f"no batches in {root_folder(folder)}")
-    return FAILED if names and any(batch.counts["failed"] for batch in batches) else 0
+    has_failed = any(batch.counts["failed"] for batch in batches)
+    return FAILED if names and has_failed else 0
 
 
 def _summary(batch: Batch) -> dict[str, Any]:
-    place = {"folder": batch.storage.folder, "last_run": batch.view.record.get("started")}
-    return {"name": batch.storage.name, **batch.counts, **place}
+    return {
+        "name": batch.storage.name,
+        **batch.counts,
+        "folder": batch.storage.folder,
+        "last_run": batch.view.record.get("started"),
+    }
 
 
 def _row(batch: Batch) -> list[str]:
-    counts = ["?" if count is None else str(count) for count in batch.counts.values()]
-    return [batch.storage.name, *counts, local_time(batch.view.record.get("started"))]
+    last_run = batch.view.record.get("started")
+    return [batch.storage.name, *_counts(batch).values(), local_time(last_run)]
+
+
+def _counts(batch: Batch) -> dict[str, str]:
+    """Return how many have each status; a question mark where nobody knows."""
+    return {status: "?" if count is None else str(count) for status, count in batch.counts.items()}
 
 
 @click.command(cls=BatchCommand)
@@ -81,7 +91,8 @@ def show(name: str, id: str | None, everything: bool, as_json: bool, folder: str
         (found,) = ids_of(batch, [id])
         _show_one(batch.item(found), as_json)
     elif as_json:
-        print_json(_summary(batch) | {"specifications": [_as_json(item) for item in batch.items(*STATUSES)]})
+        items = [_as_json(item) for item in batch.items(*STATUSES)]
+        print_json(_summary(batch) | {"specifications": items})
     else:
         _show_batch(batch, None if everything else _SHOWN)
     return 0
@@ -101,8 +112,8 @@ def _as_json(item: Item) -> dict[str, Any]:
 
 def _show_batch(batch: Batch, limit: int | None) -> None:
     say(batch.storage.name, bold=True)
-    counts = [f"{'?' if count is None else count} {status}" for status, count in batch.counts.items()]
-    say(f"{', '.join(counts)}; {batch.storage.folder}")
+    counts = ", ".join(f"{count} {status}" for status, count in _counts(batch).items())
+    say(f"{counts}; {batch.storage.folder}")
     if batch.view.record:
         say(f"last run {_described(batch.view.record)}")
     for status in STATUSES:
@@ -121,7 +132,8 @@ def _show_item(item: Item) -> None:
     room = len(shown) + 4
     say(f"  {shown}  {cut(item.label, room)}")
     if failure := item.failure:
-        say(f"  {'':{len(shown)}}  {cut(str(failure), room)}", fg=_COLOURS["failed"])
+        why = cut(str(failure), room)
+        say(why.rjust(len(why) + room), fg=_COLOURS["failed"])
 
 
 def _described(record: Mapping[str, Any]) -> str:
@@ -133,7 +145,9 @@ def _described(record: Mapping[str, Any]) -> str:
     if "host" in record:
         text += f" on {record['host']}"
     if isinstance(git, dict):
-        text += f", git {str(git.get('commit'))[:8]}{' (changed)' if git.get('dirty') else ''}"
+        commit = str(git.get("commit"))
+        text += f", git {commit[:8]}"
+        text += " (changed)" if git.get("dirty") else ""
     if isinstance(command, list) and command:
         text += f": {' '.join(map(str, command))}"
     return text
@@ -143,22 +157,29 @@ def _described(record: Mapping[str, Any]) -> str:
 
 
 def _show_one(item: Item, as_json: bool) -> None:
-    folder, metadata, files = item.folder, item.metadata, _files_in(item.folder)
+    parts: dict[str, dict[str, Any]] = {
+        "specification": item.specification,
+        "metadata": item.metadata,
+        "files": _files_in(item.folder),
+    }
     failure = item.failure
     if as_json:
-        told = {"id": item.id, "status": item.status, "folder": folder, "specification": item.specification}
-        told |= {"metadata": metadata, "files": files}
-        print_json(told | ({"failure": asdict(failure)} if failure else {}))
+        told: dict[str, Any] = {"id": item.id, "status": item.status, "folder": item.folder, **parts}
+        if failure:
+            told["failure"] = asdict(failure)
+        print_json(told)
         return
     click.secho(item.id, bold=True, nl=False)
     click.secho(f"  {item.status}  ", fg=_COLOURS[item.status], nl=False)
-    say(folder)
-    for title, content in (("specification", item.specification), ("metadata", metadata), ("files", files)):
+    say(item.folder)
+    for title, content in parts.items():
         print_dict(title, content)
     if failure:
         print_text("failure", failure.traceback or str(failure), fg=_COLOURS["failed"])
-    if log := end_of_log(folder, _LOG_BYTES):
-        print_text(f"log.txt, its last {_LOG_LINES} lines", "\n".join(log.splitlines()[-_LOG_LINES:]))
+    log = end_of_log(item.folder, _LOG_BYTES)
+    if log:
+        lines = log.splitlines()[-_LOG_LINES:]
+        print_text(f"log.txt, its last {_LOG_LINES} lines", "\n".join(lines))
 
 
 def _files_in(folder: str) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -26,29 +26,41 @@ def say(text: str = "", **style: Any) -> None:
 def print_json(content: object) -> None:
     """Print JSON."""
     text = json.dumps(content, indent=2, ensure_ascii=False)
-    unprintable = [character for character in set(text) if not character.isprintable() and character != "\n"]
-    click.echo(text.translate({ord(character): json.dumps(character)[1:-1] for character in unprintable}))
+    escapes = {}
+    for character in set(text) - {"\n"}:
+        if not character.isprintable():  # JSON need not escape it, but terminals mind
+            escapes[ord(character)] = json.dumps(character).strip('"')
+    click.echo(text.translate(escapes))
 
 
-def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[Style]) -> None:
-    """Print rows in columns; the first and the last column are text, the others numbers."""
-    cells = [[plain(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
-    say("  ".join(_aligned(titles, widths)).rstrip(), **_DIM)
-    for row in cells:
-        styled = []
-        for cell, aligned, style in zip(row, _aligned(row, widths), styles, strict=True):
-            styled.append(click.style(aligned, **(_DIM if cell == "0" else style)))
-        click.echo("  ".join(styled).rstrip())
+def print_table(columns: Mapping[str, Style], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows in columns; the first and the last column are text, the others numbers.
+
+    Parameters
+    ----------
+    columns
+        Their titles, and how what stands in them looks.
+    rows
+        As many cells each.
+    """
+    styled = []
+    for place, (title, style) in enumerate(columns.items()):
+        cells = [title, *(plain(row[place]) for row in rows)]
+        is_text = place in {0, len(columns) - 1}
+        styled.append(_column(cells, style, is_text))
+    for line in zip(*styled, strict=True):
+        click.echo("  ".join(line).rstrip())
 
 
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    last = len(row) - 1
-    cells = []
-    for place, (cell, width) in enumerate(zip(row, widths, strict=True)):
-        is_text = place in {0, last}
-        cells.append(cell.ljust(width) if is_text else cell.rjust(width))
-    return cells
+def _column(cells: Sequence[str], style: Style, is_text: bool) -> list[str]:
+    """Return a title and what stands below it, all of one width."""
+    width = max(map(len, cells))
+    styled = []
+    for row, cell in enumerate(cells):
+        aligned = cell.ljust(width) if is_text else cell.rjust(width)
+        is_dim = row == 0 or cell == "0"
+        styled.append(click.style(aligned, **(_DIM if is_dim else style)))
+    return styled
 
 
 def print_dict(title: str, content: dict[str, Any]) -> None:
@@ -81,7 +93,10 @@ def cut(text: str, room: int) -> str:
     """
     line = plain(" ".join(text.split()))
     width = _width() - room
-    return line if len(line) <= width else line[: max(0, width - 1)] + "…"
+    if len(line) <= width:
+        return line
+    end = max(0, width - 1)
+    return f"{line[:end]}…"
 
 
 def _width() -> int:

@@ -161,7 +161,8 @@ class Failures:
     def latest(self, begin: int, end: int) -> list[FailedSpecification]:
         """Return some of them, counted from the latest."""
         self._try_again()
-        return [self._with_reason(id, item) for id, item in itertools.islice(self._newest(), begin, end)]
+        asked = itertools.islice(self._newest(), begin, end)
+        return [self._with_reason(id, item) for id, item in asked]
 
     def groups(self, seconds: float) -> list[FailureGroup]:
         """Return them together with those that failed for the same reason, the largest group first.
@@ -181,11 +182,14 @@ class Failures:
                 together.setdefault((found.type, found.pattern), []).append(found)
             else:
                 unread.append(FailedSpecification(id, item.label, item.time, "", UNREAD, UNREAD))
-        groups = sorted(map(FailureGroup.of, together.values()), key=lambda group: len(group.members), reverse=True)
+        groups = [FailureGroup.of(members) for members in together.values()]
+        groups.sort(key=lambda group: len(group.members), reverse=True)
         return [*groups, FailureGroup.of(unread)] if unread else groups
 
     def _newest(self) -> Iterator[tuple[str, Failed]]:
-        return ((id, item) for id, item in reversed(self._failed.items()) if id not in self._running)
+        for id, item in reversed(self._failed.items()):
+            if id not in self._running:
+                yield id, item
 
     def _with_reason(self, id: str, item: Failed) -> FailedSpecification:
         """Return why it failed, from memory if possible."""
@@ -193,8 +197,14 @@ class Failures:
         if key not in self._read:
             failure, ended = reason(self._storage, item.text)
             message = failure.message[:_MESSAGE]
-            pattern = _NUMBER.sub("…", message)
-            self._read[key] = FailedSpecification(id, item.label, ended or item.time, failure.type, message, pattern)
+            self._read[key] = FailedSpecification(
+                id=id,
+                label=item.label,
+                time=ended or item.time,
+                type=failure.type,
+                message=message,
+                pattern=_NUMBER.sub("…", message),
+            )
         return self._read[key]
 
     def _try_again(self) -> None:

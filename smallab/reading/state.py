@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -22,7 +22,9 @@ from smallab.storage.base import Event, SeenRun, Storage, batch_names
 from smallab.storage.presence import is_gone
 
 State = Literal["running", "killed", "silent", "ended", "stopped"]
+_Progress = tuple[float | None, float | None]
 
+_DEAD: frozenset[State] = frozenset({"killed", "silent"})
 _RECORDS = 64  # of runs, the newest: those that may have gone on at the same time
 _TRIES = 5  # at a batch that changes whenever it has just been read
 _LOG_BYTES = 1 << 14  # of the end of a log that are shown
@@ -134,10 +136,10 @@ class Details:
         When it failed, or where it runs, when it started: ISO 8601, UTC.
     failed
         Its last attempt failed.
-    type, message, traceback
-        Of the exception; empty where it runs.
     log
         The end of its log; empty where there is none.
+    type, message, traceback
+        Of the exception; empty where it runs.
     """
 
     id: str
@@ -145,10 +147,10 @@ class Details:
     specification: Specification
     time: str
     failed: bool
-    type: str
-    message: str
-    traceback: str
     log: str
+    type: str = ""
+    message: str = ""
+    traceback: str = ""
 
 
 @dataclass(frozen=True)
@@ -230,7 +232,9 @@ class View:
         The rate is the sum of the rates of those that go on.
         """
         alive = self.alive
-        runs = [run for run in self.runs if not (alive and run.state in {"killed", "silent"})]
+        runs = list(self.runs)
+        if alive:
+            runs = [run for run in runs if run.state not in _DEAD]
         known = [run.figures for run in runs if run.figures]
         if len(known) < 2:  # nothing to add up
             return known[0] if known else None
@@ -240,26 +244,43 @@ class View:
             completed=sum(figures.completed for figures in known),
             failed=sum(figures.failed for figures in known),
         )
-        if alive:
-            rate = sum(run.figures.rate or 0.0 for run in alive if run.figures)
-            seconds = together.ended / rate if rate else 0.0
-        else:
-            seconds = max(run.ended for run in runs) - min(run.started for run in runs)
-        return replace(together, seconds=seconds)
+        if not alive:
+            began = min(run.started for run in runs)
+            ended = max(run.ended for run in runs)
+            return replace(together, seconds=ended - began)
+        rate = sum(run.figures.rate or 0.0 for run in alive if run.figures)
+        return replace(together, seconds=together.ended / rate if rate else 0.0)
 
     def details(self, id: str) -> Details | None:
         """Read what there is of one specification; None where it neither runs nor has failed."""
         for item in (*self.running, *self.interrupted):
             if item.id == id:
-                log = end_of_log(self.storage.workspace(item.text), _LOG_BYTES)
-                return Details(id, item.label, item.specification, item.since, False, "", "", "", log)
+                return Details(
+                    id=id,
+                    label=item.label,
+                    specification=item.specification,
+                    time=item.since,
+                    failed=False,
+                    log=self._log(item.text),
+                )
         failed = self.failures.find(id)
         if failed is None:
             return None
-        log = end_of_log(self.storage.workspace(failed.text), _LOG_BYTES)
         why, ended = reason(self.storage, failed.text)
-        specification = parsed(failed.text)
-        return Details(id, failed.label, specification, ended, True, why.type, why.message, why.traceback, log)
+        return Details(
+            id=id,
+            label=failed.label,
+            specification=parsed(failed.text),
+            time=ended,
+            failed=True,
+            log=self._log(failed.text),
+            type=why.type,
+            message=why.message,
+            traceback=why.traceback,
+        )
+
+    def _log(self, text: str) -> str:
+        return end_of_log(self.storage.workspace(text), _LOG_BYTES)
 
 
 class _Told:
@@ -272,7 +293,7 @@ class _Told:
         self.completed: set[str] = set()
         self.failed: dict[str, str] = {}  # and when
         self.running: dict[str, Event] = {}  # what told that it started
-        self.progress: dict[str, tuple[float | None, float | None]] = {}
+        self.progress: dict[str, _Progress] = {}
         self.newest = ""
 
     def take(self, event: Event) -> None:
@@ -284,7 +305,8 @@ class _Told:
             self.failed.pop(id, None)
             self.running.pop(id, None)
         elif event.name == "progress":
-            self.progress[id] = _finite(event.details.get("done")), _finite(event.details.get("total"))
+            done, total = event.details.get("done"), event.details.get("total")
+            self.progress[id] = _finite(done), _finite(total)
         elif id in self.completed or self._knows_later(event):
             return
         elif event.name == "failed":
@@ -298,24 +320,37 @@ class _Told:
     def _knows_later(self, event: Event) -> bool:
         """Tell whether there was word of a specification from a later time."""
         started = self.running.get(event.id)
-        return event.time < self.failed.get(event.id, "") or (started is not None and event.time < started.time)
+        if started is not None and event.time < started.time:
+            return True
+        return event.time < self.failed.get(event.id, "")
 
     def in_hand(self, storage: Storage, now: float) -> Iterator[Running]:
         """Yield what has started and not ended."""
         for id, event in self.running.items():
-            name, since = self.name_of(event), event.time
-            seconds = max(0.0, now - _seconds(since))
             done, total = self.progress.get(id, (None, None))
-            yield Running(id, event.text, name, since, seconds, event.host, event.pid, storage, done, total)
+            yield Running(
+                id=id,
+                text=event.text,
+                name=self.name_of(event),
+                since=event.time,
+                seconds=max(0.0, now - _seconds(event.time)),
+                host=event.host,
+                pid=event.pid,
+                storage=storage,
+                done=done,
+                total=total,
+            )
 
     def name_of(self, event: Event) -> str:
         """Return what an event's specification is called; empty where nothing tells."""
-        return str(self.running.get(event.id, event).details.get("label", ""))
+        started = self.running.get(event.id, event)
+        return str(started.details.get("label", ""))
 
     def figures(self, record: Mapping[str, Any], seconds: float) -> Figures:
         """Return the figures of a run that is not over. What came up on the way is to do, too."""
         completed, failed = len(self.completed), len(self.failed)
-        pending = max(_count(record, "pending"), completed + failed + len(self.running))
+        begun = completed + failed + len(self.running)
+        pending = max(_count(record, "pending"), begun)
         return Figures(pending, _count(record, "skipped"), completed, failed, seconds)
 
 
@@ -350,8 +385,8 @@ class Watch:
         seen = self._storage.runs(newest=_RECORDS)  # late: a run that has ended meanwhile is in nobody's hand
         runs = _together([self._run(run) for run in seen if _is_of_batch(run)])
         now = max((run.seen for run in seen), default=0.0)
-        running = self._in_hand([run for run in runs if run.state == "running"], now)
-        interrupted = self._in_hand([run for run in runs if run.state in {"killed", "silent"}], now)
+        running = self._in_hand(runs, {"running"}, now)
+        interrupted = self._in_hand(runs, _DEAD, now)
         self._failures.hide(item.id for item in running)
         return View(
             storage=self._storage,
@@ -397,13 +432,17 @@ class Watch:
         if event.name == "completed":
             self._completed[event.text] = None
             self._failures.remove(event.id)
-        elif event.name == "failed" and event.id in told.failed and event.text not in self._completed:
+            return
+        is_newest = event.name == "failed" and event.id in told.failed
+        if is_newest and event.text not in self._completed:
             self._failures.add(event.id, Failed(event.text, name, event.time))
 
-    def _in_hand(self, runs: Sequence[Run], now: float) -> list[Running]:
-        """Return what some runs have started and not ended, the longest first; nothing twice."""
+    def _in_hand(self, runs: Sequence[Run], states: Collection[State], now: float) -> list[Running]:
+        """Return what the runs in some states have started and not ended, the longest first; nothing twice."""
         found: dict[str, Running] = {}
         for run in runs:
+            if run.state not in states:
+                continue
             for item in self._told[run.id].in_hand(self._storage, now):
                 if item.text not in self._completed:  # else another run has completed it meanwhile
                     found[item.id] = item
@@ -415,15 +454,22 @@ class Watch:
         """Return a run as its presence, its record and its events show it."""
         if seen.presence == "ended":
             return _ended(seen)
-        record = seen.record
-        before = _count(record, "failed_before")
-        told = self._told[seen.id]
-        newest = _seconds(told.newest)
-        until = max(newest, seen.seen if seen.presence == "running" else seen.seen - seen.silence)
+        record, told = seen.record, self._told[seen.id]
+        is_alive = seen.presence == "running"
+        heard = seen.seen if is_alive else seen.seen - seen.silence
+        until = max(heard, _seconds(told.newest))
         started = _seconds(record.get("started")) or until
-        figures = told.figures(record, until - started) if record else None
-        ended = math.inf if seen.presence == "running" else until
-        return Run(seen.id, seen.host, seen.pid, seen.presence, seen.silence, started, ended, figures, before)
+        return Run(
+            id=seen.id,
+            host=seen.host,
+            pid=seen.pid,
+            state=seen.presence,
+            silence=seen.silence,
+            started=started,
+            ended=math.inf if is_alive else until,
+            figures=told.figures(record, until - started) if record else None,
+            failed_before=_count(record, "failed_before"),
+        )
 
     def _pending(self, runs: Sequence[Run], seen: Sequence[SeenRun]) -> int | None:
         """Return how many specifications the runs that go on, else the newest, have not started.
@@ -442,14 +488,18 @@ class Watch:
         for run in meant:
             if run.state == "running":
                 waiting -= len(self._told[run.id].running)
-        failed_otherwise = max(0, len(self._failures) - sum(figures.failed for figures in known))
-        failed_before = min(failed_otherwise, sum(run.failed_before for run in meant))
-        return max(0, waiting - failed_before)
+        failed_here = sum(figures.failed for figures in known)
+        failed_otherwise = max(0, len(self._failures) - failed_here)
+        failed_before = sum(run.failed_before for run in meant)
+        return max(0, waiting - min(failed_before, failed_otherwise))
 
 
 def _is_of_batch(run: SeenRun) -> bool:
     """Tell whether a run is one of a batch that can be shown: not of a function's calls, and its record is whole."""
-    return run.presence != "ended" or all(type(run.record.get(key)) is int for key in ("completed", "failed"))
+    if run.presence != "ended":
+        return True
+    counts = (run.record.get("completed"), run.record.get("failed"))
+    return all(isinstance(count, int) for count in counts)
 
 
 def _ended(seen: SeenRun) -> Run:
@@ -459,10 +509,17 @@ def _ended(seen: SeenRun) -> Run:
     pending = max(_count(record, "pending"), completed + failed)
     started = _seconds(record.get("started"))
     ended = _seconds(record.get("ended")) or started  # it was killed: then nothing tells
-    figures = Figures(pending, _count(record, "skipped"), completed, failed, ended - started)
-    state: State = "ended" if completed + failed == pending else "stopped"
-    before = _count(record, "failed_before")
-    return Run(seen.id, str(seen.host), _count(record, "pid"), state, 0.0, started, ended, figures, before)
+    return Run(
+        id=seen.id,
+        host=str(seen.host),
+        pid=_count(record, "pid"),
+        state="ended" if completed + failed == pending else "stopped",
+        silence=0.0,
+        started=started,
+        ended=ended,
+        figures=Figures(pending, _count(record, "skipped"), completed, failed, ended - started),
+        failed_before=_count(record, "failed_before"),
+    )
 
 
 def _together(runs: Sequence[Run]) -> list[Run]:
@@ -470,12 +527,16 @@ def _together(runs: Sequence[Run]) -> list[Run]:
     newest_first = sorted(runs, key=lambda run: run.id, reverse=True)
     group = [run for run in newest_first if run.state == "running"] or newest_first[:1]
 
-    def is_beside(run: Run) -> bool:
-        return any(run.started < other.ended and other.started < run.ended for other in group)
+    def is_more(run: Run) -> bool:
+        return run not in group and any(_overlap(run, other) for other in group)
 
-    while more := [run for run in newest_first if run not in group and is_beside(run)]:
+    while more := list(filter(is_more, newest_first)):
         group += more
     return sorted(group, key=lambda run: run.id, reverse=True)
+
+
+def _overlap(one: Run, other: Run) -> bool:
+    return one.started < other.ended and other.started < one.ended
 
 
 def _count(record: Mapping[str, Any], key: str) -> int:
@@ -486,7 +547,9 @@ def _count(record: Mapping[str, Any], key: str) -> int:
 
 def _finite(value: object) -> float | None:
     """Return a number if it is one to reckon with; None for anything else that an experiment says."""
-    return value if isinstance(value, (int, float)) and abs(value) < 1e15 else None
+    if isinstance(value, (int, float)) and abs(value) < 1e15:
+        return value
+    return None
 
 
 def _seconds(time: object) -> float:
