@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         Always: 1 if a specification failed, 2 if the command line is wrong, 130 after Ctrl-C, else 0.
     """
     try:
-        from smallab.command_line import finish
+        from smallab.command_line.program import finish
     except ImportError as error:
         sys.exit(f"smallab: {error}")
     finish(_commands(), arguments, "smallab")
@@ -87,7 +87,7 @@ def _command(function: Callable[..., int], parameters: Sequence[click.Parameter]
     """Return a command that is called and described as a function is."""
     import click
 
-    from smallab.command_line import Command
+    from smallab.command_line.program import Command
 
     folder = click.Option(["--folder"], metavar="FOLDER", help="Where the batches are, if not in $SMALLAB_ROOT.")
     name = function.__name__.strip("_")

@@ -170,7 +170,7 @@ class FunctionExperiment(Experiment, Generic[P, R]):
         ImportError
             click is not installed.
         """
-        from smallab.command_line import run
+        from smallab.command_line.program import run
 
         run(self, arguments)
 

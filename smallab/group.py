@@ -116,7 +116,7 @@ class Group:
         ImportError
             click is not installed.
         """
-        from smallab.command_line import run
+        from smallab.command_line.program import run
 
         run(self, arguments)
 

@@ -1,0 +1,1 @@
+"""The command lines: of experiments and groups, of batches, and the dashboard."""
