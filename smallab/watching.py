@@ -14,11 +14,12 @@ import re
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from smallab.files import entries, process_gone
+from smallab.inspection import batch_names
 from smallab.journal import GRACE_SECONDS
 from smallab.lists import read_list
 from smallab.progress import Figures
@@ -28,7 +29,13 @@ from smallab.storage import Storage, Which
 State = Literal["running", "killed", "silent", "ended", "stopped"]
 
 CHUNK = 1 << 20  # bytes of a journal that are held at a time
+LOG_BYTES = 1 << 14  # of the end of a log file that are shown
+MESSAGE = 500  # characters of each failure's message that are kept, for there may be 100,000 of them
+RETRY_SECONDS = 5.0  # after which a failure that could not be read is tried again
+UNREADABLE, UNREAD = "(its failure.json cannot be read)", "(not read yet)"
+_NUMBER = re.compile(r"0x[0-9a-f]+|(?<!\w)[-+]?\d[\d.]*(?:e[-+]?\d+)?|\d+", re.IGNORECASE)
 _HEARTBEAT = re.compile(r"[^.]+\.[^.]+\.\d+\.heartbeat")  # <run-id>.<host>.<pid>
+_ID = re.compile(r"[0-9a-f]{32}")  # of a specification: it is a part of paths
 RECORDS = 64  # of runs, the newest: those that may have gone on at the same time
 
 
@@ -101,6 +108,11 @@ class Running(NamedTuple):
         return _seconds(self.since)
 
     @property
+    def gone(self) -> bool:
+        """Its process is known to be gone, and its runner has not found out yet."""
+        return process_gone(self.host, self.pid)
+
+    @property
     def share(self) -> float | None:
         """How far it is, from 0 to 1; None where it has not said, or nothing that makes sense."""
         if self.done is None or self.total is None or self.total <= 0:
@@ -126,6 +138,122 @@ class Failed(NamedTuple):
     run: str = ""
 
 
+@dataclass(frozen=True)
+class FailedSpecification:
+    """A failed specification, and why it failed.
+
+    Attributes
+    ----------
+    id
+        Its folder's name.
+    label
+        What the experiment's ``get_name`` calls it, else its JSON.
+    time
+        When it failed, ISO 8601, UTC; empty where nothing tells.
+    type, message
+        Of the exception; of a long message, its beginning.
+    pattern
+        The message with an ellipsis in place of each number.
+    """
+
+    id: str
+    label: str
+    time: str
+    type: str
+    message: str
+    pattern: str
+
+    @property
+    def why(self) -> str:
+        """The type and the message in one text."""
+        return _why(self.type, self.message)
+
+
+@dataclass(frozen=True)
+class FailureGroup:
+    """Failures of one type whose messages differ in their numbers at the most.
+
+    Attributes
+    ----------
+    type, message
+        Of the exceptions; where the messages differ, with an ellipsis in place of each number.
+    members
+        The latest first.
+
+    Examples
+    --------
+    >>> members = [FailedSpecification("", "", "", "ValueError", f"the loss is {n}", "the loss is …") for n in (7, 8)]
+    >>> FailureGroup.of(members).why
+    'ValueError: the loss is …'
+    >>> FailureGroup.of(members[:1]).why
+    'ValueError: the loss is 7'
+    """
+
+    type: str
+    message: str
+    members: Sequence[FailedSpecification]
+
+    @classmethod
+    def of(cls, members: Sequence[FailedSpecification]) -> FailureGroup:
+        """Return the group of some failures that belong together."""
+        first = members[0]
+        same = all(member.message == first.message for member in members)
+        return cls(first.type, first.message if same else first.pattern, members)
+
+    @property
+    def why(self) -> str:
+        """The type and the message in one text."""
+        return _why(self.type, self.message)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What its members have in common: it stays the same when more come."""
+        return self.type, self.members[0].pattern
+
+    @property
+    def unread(self) -> bool:
+        """Why they failed has not been read yet."""
+        return self.message == UNREAD
+
+    @property
+    def time(self) -> str:
+        """When the latest failed."""
+        return max(member.time for member in self.members)
+
+
+@dataclass(frozen=True)
+class Details:
+    """All that there is to read of one specification that runs or has failed, but for its result.
+
+    Attributes
+    ----------
+    id
+        Its folder's name.
+    label
+        What the experiment's ``get_name`` calls it, else its JSON.
+    specification
+        As it was asked for; None where it cannot be read.
+    time
+        When it failed, or where it runs, when it started: ISO 8601, UTC.
+    failed
+        Its last attempt failed.
+    type, message, traceback
+        Of the exception; empty where it runs.
+    log
+        The end of its log.txt; empty where there is none.
+    """
+
+    id: str
+    label: str
+    specification: Any
+    time: str
+    failed: bool
+    type: str
+    message: str
+    traceback: str
+    log: str
+
+
 class Failures:
     """The failures of a batch, the latest first; why they failed is read when asked for."""
 
@@ -133,34 +261,68 @@ class Failures:
         self._storage = storage
         self._failed: dict[str, Failed] = {}
         self._running: set[str] = set()
-        self._read: dict[tuple[str, str], dict[str, str]] = {}
+        self._read: dict[tuple[str, str], FailedSpecification] = {}  # by id and time
+        self._retry = 0.0  # when what could not be read is tried again
 
     def __len__(self) -> int:
         return len(self._failed) - len(self._running)
 
-    def latest(self, begin: int, end: int) -> list[tuple[str, str, str, str]]:
-        """Return the id, the label, the time and the message of some of them, counted from the latest."""
-        found = ((id, item) for id, item in reversed(self._failed.items()) if id not in self._running)
-        return [(id, item.label, *self._why(id, item)) for id, item in itertools.islice(found, begin, end)]
+    def latest(self, begin: int, end: int) -> list[FailedSpecification]:
+        """Return some of them, counted from the latest."""
+        self._try_again()
+        return [self._with_reason(id, item) for id, item in itertools.islice(self._newest(), begin, end)]
 
-    def _why(self, id: str, item: Failed) -> tuple[str, str]:
-        try:
-            details = self._read.get((id, item.time)) or self._details(id)
-        except (OSError, ValueError, AttributeError):  # not there yet on a share, not there any more, or damaged
-            return item.time, "(its failure.json cannot be read)"
-        if len(self._read) >= 1000:  # what a screen shows is read again quickly
-            self._read.clear()
-        self._read[id, item.time] = details
-        return details["ended"] or item.time, f"{details['type']}: {details['message']}"
+    def groups(self, seconds: float) -> list[FailureGroup]:
+        """Return them together with those that failed for the same reason, the largest group first.
 
-    def _details(self, id: str) -> dict[str, str]:
-        with open(f"{self._storage.folder_of(id)}/failure.json", encoding="utf-8") as file:
-            found = json.load(file)
-        return {key: str(found.get(key, "")) for key in ("ended", "type", "message")}
+        Why each one failed stands in a file of its own, and is read once, the latest first, for so many seconds at the
+        most; those that are not read yet are a group of their own, the last one.
+        """
+        self._try_again()
+        until = time.monotonic() + seconds
+        together: dict[tuple[str, str], list[FailedSpecification]] = {}
+        unread = []
+        for id, item in self._newest():
+            found = self._read.get((id, item.time))
+            if found is None and time.monotonic() < until:
+                found = self._with_reason(id, item)
+            if found:
+                together.setdefault((found.type, found.pattern), []).append(found)
+            else:
+                unread.append(FailedSpecification(id, item.label, item.time, "", UNREAD, UNREAD))
+        groups = sorted(map(FailureGroup.of, together.values()), key=lambda group: len(group.members), reverse=True)
+        return [*groups, FailureGroup.of(unread)] if unread else groups
+
+    def label(self, id: str) -> str | None:
+        """Return what a failed specification is called; None where it has not failed."""
+        return self._failed[id].label if id in self._failed and id not in self._running else None
+
+    def _newest(self) -> Iterator[tuple[str, Failed]]:
+        return ((id, item) for id, item in reversed(self._failed.items()) if id not in self._running)
+
+    def _with_reason(self, id: str, item: Failed) -> FailedSpecification:
+        """Return why it failed, from memory if possible."""
+        key = id, item.time
+        if key not in self._read:
+            record = _failure_record(self._storage, id)
+            message = record["message"][:MESSAGE]
+            when = record["ended"] or item.time
+            self._read[key] = FailedSpecification(
+                id, item.label, when, record["type"], message, _NUMBER.sub("…", message)
+            )
+        return self._read[key]
+
+    def _try_again(self) -> None:
+        """Forget now and then what could not be read: on a share, a file may be seen later than its journal."""
+        if time.monotonic() > self._retry:
+            self._read = {key: found for key, found in self._read.items() if found.message != UNREADABLE}
+            self._retry = time.monotonic() + RETRY_SECONDS
 
     def take(self, id: str, item: Failed | None) -> None:
         """Note that a specification failed now; None, that it completed."""
-        self._failed.pop(id, None)
+        before = self._failed.pop(id, None)
+        if before:
+            self._read.pop((id, before.time), None)
         if item:
             self._failed[id] = item
 
@@ -172,7 +334,7 @@ class Failures:
         """Begin again from the list of failures, and what the journals of some runs told."""
         known = {id: item for id, item in self._failed.items() if id in listed or item.run in runs}
         self._failed = dict(sorted({**listed, **known}.items(), key=lambda pair: pair[1].time))
-        self._read.clear()
+        self._read = {key: found for key, found in self._read.items() if key[1]}  # else it may have failed once more
 
     def drop(self, completed: set[str]) -> None:
         """Leave out what has completed: a completion beats a failure, whichever came first."""
@@ -200,6 +362,8 @@ class View(NamedTuple):
         What failed in the batch and has not completed since.
     completed
         How many specifications are listed as completed; None while a run goes on, or where the list cannot be read.
+    others
+        Where there is no such batch: the names of those that there are.
     """
 
     storage: Storage
@@ -209,6 +373,22 @@ class View(NamedTuple):
     interrupted: Sequence[Running]
     failures: Failures
     completed: int | None
+    others: Sequence[str] = ()
+
+    @property
+    def name(self) -> str:
+        """The batch's name."""
+        return self.storage.name
+
+    @property
+    def folder(self) -> str:
+        """Where it is."""
+        return self.storage.folder
+
+    @property
+    def root(self) -> str:
+        """Where the batches are."""
+        return self.storage.root
 
     @property
     def alive(self) -> list[Run]:
@@ -231,6 +411,19 @@ class View(NamedTuple):
         took = max(run.ended for run in counted) - min(run.started for run in counted)
         seconds = (together.ended / rate if rate else 0.0) if self.alive else took
         return replace(together, seconds=seconds)
+
+    def details(self, id: str) -> Details | None:
+        """Read what there is of one specification; None where it neither runs nor has failed."""
+        log = _end_of_file(f"{self.storage.folder_of(id)}/log.txt", LOG_BYTES)
+        for item in (*self.running, *self.interrupted):
+            if item.id == id:
+                return Details(id, item.label, item.specification, item.since, False, "", "", "", log)
+        label = self.failures.label(id)
+        if label is None:
+            return None
+        record = _failure_record(self.storage, id)
+        why = record["type"], record["message"], record["traceback"]
+        return Details(id, label, _specification(self.storage, id), record["ended"], True, *why, log)
 
 
 class _Journals:
@@ -310,7 +503,8 @@ class Watch:
         exists = bool(runs or names or os.path.exists(storage.list_file("completed")))
         completed = None if beating else self._listed("completed")
         count = None if completed is None else len(completed)
-        return View(storage, exists, runs, running, interrupted, self._failures, count)
+        others = () if exists else batch_names(storage.root)
+        return View(storage, exists, runs, running, interrupted, self._failures, count, others)
 
     # The journals.
 
@@ -435,8 +629,42 @@ def _parsed(lines: list[bytes]) -> Iterator[Any]:
 
 
 def _is_event(event: object) -> bool:
-    """Tell whether it is an event of one specification."""
-    return isinstance(event, dict) and {"event", "id", "time"} <= event.keys()
+    """Tell whether it is an event of one specification, whose id may be a part of a path."""
+    return isinstance(event, dict) and {"event", "id", "time"} <= event.keys() and _is_id(event["id"])
+
+
+def _is_id(id: object) -> bool:
+    return isinstance(id, str) and bool(_ID.fullmatch(id))
+
+
+def _why(kind: str, message: str) -> str:
+    return ": ".join(part for part in (kind, message) if part)
+
+
+def _failure_record(storage: Storage, id: str) -> dict[str, str]:
+    """Return why a specification failed: the keys ended, type, message and traceback of its failure.json."""
+    record = {"ended": "", "type": "", "message": UNREADABLE, "traceback": ""}
+    with suppress(OSError, ValueError, AttributeError):  # not there yet on a share, not there any more, or damaged
+        with open(f"{storage.folder_of(id)}/failure.json", encoding="utf-8") as file:
+            found = json.load(file)
+        record = {key: str(found.get(key, "")) for key in record}
+    return record
+
+
+def _specification(storage: Storage, id: str) -> Any:
+    with suppress(OSError, ValueError), open(f"{storage.folder_of(id)}/specification.json", encoding="utf-8") as file:
+        return json.load(file)
+    return None
+
+
+def _end_of_file(path: str, most: int) -> str:
+    """Return the last lines of a file, so many bytes at the most; nothing where it cannot be read."""
+    with suppress(OSError), open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - most))
+        text = file.read(most).decode(errors="replace")
+        return text if size <= most else text.partition("\n")[2]
+    return ""
 
 
 def _running(event: dict[str, Any], host: str, pid: int) -> Running:
