@@ -42,6 +42,7 @@ class Shown(Screen[None]):
         What was seen before there was this screen.
     """
 
+    AUTO_FOCUS = ""  # what is focused is said below
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "back", "Back", show=False)]
     DEFAULT_CSS = """
     Shown { overflow: hidden; }
@@ -54,6 +55,12 @@ class Shown(Screen[None]):
         self.drawing = drawing
         self.seen = seen
         self.trouble = Static(id="trouble")
+        self._is_composed = False
+
+    def on_mount(self) -> None:
+        """Show what is known."""
+        self._is_composed = True
+        self.refill()
 
     def fill(self, seen: Seen) -> None:
         """Show what was seen."""
@@ -66,7 +73,7 @@ class Shown(Screen[None]):
 
     def refill(self) -> None:
         """Show what was seen again."""
-        if self.seen and self.is_mounted and self.size.width:
+        if self.seen and self._is_composed and self.size.width:
             self.fill(self.seen)
 
     def on_resize(self) -> None:
@@ -75,6 +82,8 @@ class Shown(Screen[None]):
 
     def tell(self, trouble: str) -> None:
         """Show why nothing new is seen; nothing where all is well."""
+        if not self._is_composed:
+            return
         self.trouble.update(self.drawing.line(self.size.width, trouble))
         if self.trouble.display != bool(trouble):
             self.trouble.display = bool(trouble)
@@ -205,7 +214,8 @@ class BatchScreen(Searched):
 
     def on_mount(self) -> None:
         """Say that the first look has begun, for it may take a while."""
-        self.head([Text("looking at the batch", "dim")])
+        if not self.seen:
+            self.head([Text("looking at the batch", "dim")])
 
     def fill(self, seen: Seen) -> None:
         """Show what was seen."""
@@ -249,9 +259,8 @@ class GroupScreen(Searched):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "back", "Back")]
 
     def __init__(self, drawing: Drawing, seen: Seen | None, group: FailureGroup) -> None:
-        self.members = Table[FailedSpecification](
-            partial(drawing.failed, with_message=True), lambda one: one.id, "members"
-        )
+        draw = partial(drawing.failed, with_message=True)
+        self.members = Table[FailedSpecification](draw, lambda one: one.id, "members")
         self._group = group
         super().__init__(drawing, seen, self.members)
 
@@ -283,6 +292,7 @@ class DetailsScreen(Shown):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "back", "Back")]
     DEFAULT_CSS = """
+    DetailsScreen VerticalScroll { scrollbar-size-vertical: 1; }
     DetailsScreen #details { height: auto; }
     """
 
@@ -310,10 +320,10 @@ class DetailsScreen(Shown):
     def fill(self, seen: Seen) -> None:
         """Show what there is to read now; what it was, where it neither runs nor has failed any more."""
         details = seen.details
-        if seen.opened != self._id or details == self._details:
+        if seen.opened != self._id:
             return
-        if details:
+        if details and details != self._details:
             self._details = details
             self.query_one("#details", Static).update(self.drawing.details(details))
-        elif not self._details:
-            self.query_one("#details", Static).update(Text("It neither runs nor has failed any more."))
+        if not details and not self._details:
+            self.query_one("#details", Static).update(Text("It has completed meanwhile."))

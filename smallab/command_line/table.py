@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 from rich.segment import Segment
-from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
@@ -33,7 +32,9 @@ class Table(ScrollView, Generic[Row], can_focus=True):
 
     DEFAULT_CSS = """
     Table { scrollbar-size-vertical: 1; overflow-x: hidden; }
+    Table > .table--cursor { background: $primary; color: $text; text-style: bold; }
     """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"table--cursor"}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Up", show=False),
         Binding("down,j", "move(1)", "Down", show=False),
@@ -90,9 +91,12 @@ class Table(ScrollView, Generic[Row], can_focus=True):
         if place >= len(self.rows):
             return Strip.blank(width, self.rich_style)
         text = self.draw(self.rows[place], width)
-        segments = Segment.apply_style(text.render(self.app.console), self.rich_style)
-        strip = Strip(segments).adjust_cell_length(width, self.rich_style)
-        return strip.apply_style(Style(reverse=True)) if place == self.cursor and self.has_focus else strip
+        style = self.rich_style
+        if place == self.cursor and self.has_focus:
+            style = self.get_component_rich_style("table--cursor")
+            text = Text(text.plain)  # its colours are not to be read on the cursor's
+        segments = Segment.apply_style(text.render(self.app.console), style)
+        return Strip(segments).adjust_cell_length(width, style)
 
     # Keys and the mouse.
 
