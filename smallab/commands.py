@@ -446,8 +446,9 @@ def _dashboard_command() -> click.Command:
 def dashboard(name: str, once: bool, folder: str | None) -> int:
     """Watch a batch, wherever it runs.
 
-    It may run on any machine that shares the folder, may not have begun, and may have ended. q or Ctrl-C ends watching,
-    not the batch.
+    It may run on any machine that shares the folder, may not have begun, and may have ended. Enter opens what the
+    cursor is on, such as a failure with its traceback; Escape goes back; / searches; Tab goes to the other list. q or
+    Ctrl-C ends watching, not the batch.
     """
     from smallab.dashboard import dashboard as watch
 

@@ -218,7 +218,7 @@ class FailureGroup:
     @property
     def time(self) -> str:
         """When the latest failed."""
-        return max(member.time for member in self.members)
+        return self.members[0].time
 
 
 @dataclass(frozen=True)
@@ -263,6 +263,8 @@ class Failures:
         self._running: set[str] = set()
         self._read: dict[tuple[str, str], FailedSpecification] = {}  # by id and time
         self._retry = 0.0  # when what could not be read is tried again
+        self._groups: list[FailureGroup] = []
+        self._changed = True  # since they were grouped
 
     def __len__(self) -> int:
         return len(self._failed) - len(self._running)
@@ -279,19 +281,20 @@ class Failures:
         most; those that are not read yet are a group of their own, the last one.
         """
         self._try_again()
-        until = time.monotonic() + seconds
+        if not self._changed:
+            return self._groups
+        until = None
         together: dict[tuple[str, str], list[FailedSpecification]] = {}
-        unread = []
         for id, item in self._newest():
-            found = self._read.get((id, item.time))
-            if found is None and time.monotonic() < until:
-                found = self._with_reason(id, item)
-            if found:
-                together.setdefault((found.type, found.pattern), []).append(found)
-            else:
-                unread.append(FailedSpecification(id, item.label, item.time, "", UNREAD, UNREAD))
-        groups = sorted(map(FailureGroup.of, together.values()), key=lambda group: len(group.members), reverse=True)
-        return [*groups, FailureGroup.of(unread)] if unread else groups
+            found = self._known(id, item)
+            if found.message is UNREAD:
+                until = until or time.monotonic() + seconds
+                found = self._with_reason(id, item) if time.monotonic() < until else found
+            together.setdefault((found.type, found.pattern), []).append(found)
+        groups = [FailureGroup.of(members) for members in together.values()]
+        self._groups = sorted(groups, key=lambda group: (group.unread, -len(group.members)))
+        self._changed = any(group.unread for group in groups)
+        return self._groups
 
     def label(self, id: str) -> str | None:
         """Return what a failed specification is called; None where it has not failed."""
@@ -300,26 +303,37 @@ class Failures:
     def _newest(self) -> Iterator[tuple[str, Failed]]:
         return ((id, item) for id, item in reversed(self._failed.items()) if id not in self._running)
 
-    def _with_reason(self, id: str, item: Failed) -> FailedSpecification:
-        """Return why it failed, from memory if possible."""
+    def _known(self, id: str, item: Failed) -> FailedSpecification:
+        """Return what is known of a failure without reading anything."""
         key = id, item.time
         if key not in self._read:
+            self._read[key] = FailedSpecification(id, item.label, item.time, "", UNREAD, UNREAD)
+        return self._read[key]
+
+    def _with_reason(self, id: str, item: Failed) -> FailedSpecification:
+        """Return why it failed, read if it has not been."""
+        found = self._known(id, item)
+        if found.message is UNREAD:
             record = _failure_record(self._storage, id)
             message = record["message"][:MESSAGE]
             when = record["ended"] or item.time
-            self._read[key] = FailedSpecification(
-                id, item.label, when, record["type"], message, _NUMBER.sub("…", message)
-            )
-        return self._read[key]
+            pattern = _NUMBER.sub("…", message)
+            found = FailedSpecification(id, item.label, when, record["type"], message, pattern)
+            self._read[id, item.time] = found
+            self._changed = True
+        return found
 
     def _try_again(self) -> None:
         """Forget now and then what could not be read: on a share, a file may be seen later than its journal."""
         if time.monotonic() > self._retry:
-            self._read = {key: found for key, found in self._read.items() if found.message != UNREADABLE}
+            readable = {key: found for key, found in self._read.items() if found.message != UNREADABLE}
+            self._changed = self._changed or len(readable) < len(self._read)
+            self._read = readable
             self._retry = time.monotonic() + RETRY_SECONDS
 
     def take(self, id: str, item: Failed | None) -> None:
         """Note that a specification failed now; None, that it completed."""
+        self._changed = True
         before = self._failed.pop(id, None)
         if before:
             self._read.pop((id, before.time), None)
@@ -328,10 +342,13 @@ class Failures:
 
     def hide(self, running: Iterable[str]) -> None:
         """Leave out for now what runs again."""
-        self._running = {id for id in running if id in self._failed}
+        hidden = {id for id in running if id in self._failed}
+        self._changed = self._changed or hidden != self._running
+        self._running = hidden
 
     def relist(self, listed: dict[str, Failed], runs: Collection[str]) -> None:
         """Begin again from the list of failures, and what the journals of some runs told."""
+        self._changed = True
         known = {id: item for id, item in self._failed.items() if id in listed or item.run in runs}
         self._failed = dict(sorted({**listed, **known}.items(), key=lambda pair: pair[1].time))
         self._read = {key: found for key, found in self._read.items() if key[1]}  # else it may have failed once more
@@ -340,6 +357,7 @@ class Failures:
         """Leave out what has completed: a completion beats a failure, whichever came first."""
         for id in completed & self._failed.keys():
             del self._failed[id]
+            self._changed = True
 
 
 class View(NamedTuple):

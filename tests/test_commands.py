@@ -415,7 +415,7 @@ def test_colours_and_the_width_of_a_terminal(walks, folder):
 
 
 def test_dashboard_once(walks):
-    pytest.importorskip("rich")
+    pytest.importorskip("textual")
     out = walks("dashboard", "walks", "--once")
     assert "walks" in out
     assert "three is" in out

@@ -188,9 +188,11 @@ class Searched(Shown):
         wanted = self.search.value.casefold()
         return any(wanted in text.casefold() for text in texts)
 
-    def matches_failure(self, one: FailedSpecification) -> bool:
-        """Tell whether a failure has in it what is searched for."""
-        return self.matches(one.label, one.why, one.id)
+    def found(self, group: FailureGroup) -> Sequence[FailedSpecification]:
+        """Return the failures of a group that have in them what is searched for."""
+        if not self.search.value:
+            return group.members
+        return [one for one in group.members if self.matches(one.label, one.why, one.id)]
 
     def heading(self, text: str) -> Text:
         """Return the heading of a table, which tells what is searched for."""
@@ -241,7 +243,7 @@ class BatchScreen(Searched):
         if not self.search.value:
             return items, seen.groups
         running = [item for item in items if self.matches(item.label, str(item.specification), item.id)]
-        members = ([one for one in group.members if self.matches_failure(one)] for group in seen.groups)
+        members = map(self.found, seen.groups)
         return running, [FailureGroup.of(found) for found in members if found]
 
     @on(Table.Opened, "#running")
@@ -270,7 +272,7 @@ class GroupScreen(Searched):
         for group in seen.groups:
             if group.key == self._group.key:
                 self._group = group
-                members = [one for one in group.members if self.matches_failure(one)]
+                members = self.found(group)
         most = max(1, self.size.height // 3)
         lines = self.drawing.wrapped(self._group.why, self.size.width, most, "bold red")
         lines += [Text()] * (self.size.height >= AIR)
