@@ -514,7 +514,7 @@ class Hostile(Experiment):
 
 
 def test_dashboard_once(walks):
-    pytest.importorskip("rich")
+    pytest.importorskip("textual")
     out = walks("dashboard", "walks", "--once")
     assert "walks" in out
     assert "three is" in out

@@ -1,5 +1,7 @@
 """Watching a batch: what is read of it while it runs, is killed, and ends; and what a person sees in a terminal."""
 
+import asyncio
+import html
 import json
 import os
 import re
@@ -14,17 +16,17 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("rich")
-
-from rich.console import Console
+pytest.importorskip("textual")
 
 from smallab import Experiment, ExperimentRunner
-from smallab.dashboard import _Frame, _marks, _parse, _Places, dashboard
+from smallab.command_line.dashboard import Dashboard
+from smallab.command_line.frame import Drawing
+from smallab.dashboard import dashboard
 from smallab.journal import GRACE_SECONDS, Journal
 from smallab.observation import Failure
 from smallab.specification import canonical, digest
 from smallab.storage import Storage
-from smallab.watching import Watch
+from smallab.watching import UNREADABLE, Details, Watch
 
 BOUND = 60  # seconds, for what should take one
 not_on_windows = pytest.mark.skipif(os.name == "nt", reason="there, nobody can tell that a process is gone")
@@ -162,9 +164,9 @@ def test_a_run_is_seen_from_its_start_to_its_end(storage, start, tmp_path, backe
     assert [run.state for run in view.runs] == ["running"]
     assert {item.label for item in view.running} == {"net 2", "net 3"}
     assert wait_for(lambda: [item.share for item in watch.look().running] == [1 / 3, 1 / 3])
-    ((id, label, _, message),) = view.failures.latest(0, 10)
-    assert (id, label) == (digest(canonical({"n": 0})), "net 0")
-    assert message == "ValueError: the loss is not a number"
+    (failure,) = view.failures.latest(0, 10)
+    assert (failure.id, failure.label) == (digest(canonical({"n": 0})), "net 0")
+    assert failure.why == "ValueError: the loss is not a number"
     for n in (2, 3):
         (tmp_path / f"go{n}").touch()
     assert process.wait(BOUND) == 0
@@ -172,7 +174,7 @@ def test_a_run_is_seen_from_its_start_to_its_end(storage, start, tmp_path, backe
     assert [run.state for run in view.runs] == ["ended"]
     assert (view.figures.completed, view.figures.failed, view.figures.total, view.completed) == (3, 1, 4, 3)
     assert (len(view.running), len(view.interrupted)) == (0, 0)
-    assert [label for _, label, _, _ in view.failures.latest(0, 10)] == ["net 0"]
+    assert [failure.label for failure in view.failures.latest(0, 10)] == ["net 0"]
     assert repr(Watch(storage).look().figures) == repr(view.figures), "who comes later sees the same"
 
 
@@ -278,7 +280,7 @@ def test_a_specification_that_is_tried_again_has_not_failed_yet(storage):
         tell(storage, "started", 1)
         assert (watch.look().figures.failed, len(watch.look().failures)) == (0, 0)
         fail(storage, 1, "never")
-        assert [message for *_, message in watch.look().failures.latest(0, 9)] == ["ValueError: never"]
+        assert [failure.why for failure in watch.look().failures.latest(0, 9)] == ["ValueError: never"]
         tell(storage, "completed", 1)
         assert (watch.look().figures.failed, len(watch.look().failures)) == (0, 0)
 
@@ -290,10 +292,87 @@ def test_the_latest_failures_come_first_and_only_those_that_are_asked_for_are_re
         Path(storage.folder_of(digest(text(48))), "failure.json").write_text("[", encoding="utf-8")
         Path(storage.folder_of(digest(text(47))), "failure.json").unlink()
         failures = Watch(storage).look().failures
-        messages = [message for *_, message in failures.latest(0, 4)]
-        damaged = "(its failure.json cannot be read)"
-        assert messages == ["ValueError: number 49", damaged, damaged, "ValueError: number 46"]
-        assert [message for *_, message in failures.latest(49, 60)] == ["ValueError: number 0"]
+        messages = [failure.why for failure in failures.latest(0, 4)]
+        assert messages == ["ValueError: number 49", UNREADABLE, UNREADABLE, "ValueError: number 46"]
+        assert [failure.why for failure in failures.latest(49, 60)] == ["ValueError: number 0"]
+
+
+def test_failures_are_grouped_by_their_message_whatever_the_numbers_in_it(storage):
+    with living(storage, 100):
+        for x, message in enumerate(["the loss is 1e9", "the loss is -2.5", "no", "no", "the loss is 0x7f", "never"]):
+            fail(storage, x, message)
+        watch = Watch(storage)
+        groups = watch.look().failures.groups(BOUND)
+        assert [(len(group.members), group.why) for group in groups] == [
+            (3, "ValueError: the loss is …"),
+            (2, "ValueError: no"),
+            (1, "ValueError: never"),
+        ]
+        assert [one.label for one in groups[0].members] == ['{"x":4}', '{"x":1}', '{"x":0}'], "the latest first"
+        assert groups[0].time == groups[0].members[0].time
+        tell(storage, "started", 5)
+        tell(storage, "completed", 2)
+        assert [len(group.members) for group in watch.look().failures.groups(BOUND)] == [3, 1]
+
+
+def test_failures_that_are_not_read_yet_are_a_group_of_their_own(storage):
+    with living(storage, 100):
+        for x in range(5):
+            fail(storage, x)
+        failures = Watch(storage).look().failures
+        (unread,) = failures.groups(0)
+        assert (unread.unread, len(unread.members)) == (True, 5)
+        failures.latest(0, 2)
+        assert [len(group.members) for group in failures.groups(0)] == [2, 3]
+        assert [len(group.members) for group in failures.groups(BOUND)] == [5]
+
+
+def test_a_failure_that_cannot_be_read_is_tried_again_later(storage, monkeypatch):
+    with living(storage):
+        fail(storage, 1, "no")
+        path = Path(storage.folder_of(digest(text(1))), "failure.json")
+        content = path.read_bytes()
+        path.unlink()
+        failures = Watch(storage).look().failures
+        assert [group.why for group in failures.groups(BOUND)] == [UNREADABLE]
+        path.write_bytes(content)
+        assert [group.why for group in failures.groups(BOUND)] == [UNREADABLE]
+        monkeypatch.setattr(failures, "_retry", 0.0)
+        assert [group.why for group in failures.groups(BOUND)] == ["ValueError: no"]
+
+
+def test_what_there_is_to_read_of_one_specification(storage):
+    with living(storage):
+        fail(storage, 1, "no")
+        folder = Path(storage.folder_of(digest(text(1))))
+        (folder / "specification.json").write_text(text(1), encoding="utf-8")
+        (folder / "log.txt").write_text("begin\n" + "x" * 20_000 + "\nend\n", encoding="utf-8")
+        tell(storage, "started", 2)
+        view = Watch(storage).look()
+        failed, running = view.details(digest(text(1))), view.details(digest(text(2)))
+        assert failed.failed
+        assert (failed.label, failed.specification, failed.type, failed.message) == (
+            '{"x":1}',
+            {"x": 1},
+            "ValueError",
+            "no",
+        )
+        assert failed.log == "end\n", "whole lines, and not all of a long log"
+        assert running == Details(digest(text(2)), '{"x":2}', {"x": 2}, running.time, False, "", "", "", "")
+        assert view.details(digest(text(3))) is None
+        (folder / "specification.json").unlink()
+        (folder / "failure.json").write_text("[", encoding="utf-8")
+        assert view.details(digest(text(1))).message == UNREADABLE
+
+
+def test_an_id_that_is_no_id_is_not_taken_for_a_folder(storage, tmp_path):
+    (tmp_path / "failure.json").write_text('{"type":"E","message":"secret"}', encoding="utf-8")
+    with living(storage):
+        tell(storage, "started", 1)
+        path = Path(storage.own("jsonl"))
+        line = {"event": "failed", "id": "../..", "time": "2026-11-21", "specification": {}}
+        path.write_text(json.dumps(line) + "\n", encoding="utf-8")
+        assert len(Watch(storage).look().failures) == 0
 
 
 def test_a_journal_that_is_deleted_between_two_looks_or_within_one(storage):
@@ -324,7 +403,7 @@ def test_several_runs_are_shown_together(storage):
         tell(other, "started", 51)
         view = Watch(storage).look()
         assert len(view.alive) == 2
-        assert (view.figures.total, view.figures.all_completed, view.figures.skipped) == (32, 10, 2)
+        assert (view.figures.total, view.figures.done, view.figures.skipped) == (32, 10, 2)
         assert view.figures.rate == pytest.approx(8 / 100, rel=0.1)
         assert len(view.running) == 2
 
@@ -339,7 +418,7 @@ def test_a_run_that_has_ended_counts_while_another_that_ran_beside_it_goes_on(st
         ExperimentRunner(storage.root).run("digits", [{"y": 1}, {"y": 2}], Nothing())
         view = watch.look()
         assert [run.state for run in view.runs] == ["ended", "running"]
-        assert (view.figures.total, view.figures.all_completed) == (12, 2)
+        assert (view.figures.total, view.figures.done) == (12, 2)
 
 
 def test_a_run_from_before_is_not_counted(storage):
@@ -412,54 +491,47 @@ def full(storage):
         yield Watch(storage).look()
 
 
-def drawn(view, width, height, places=None):
-    console = Console(width=width, height=height)
-    return _Frame(view, width, height, places or _Places(), _marks(console)).lines(footer=True)
+def plain(lines):
+    return [line.plain for line in lines]
 
 
 @pytest.mark.parametrize("height", [1, 2, 4, 10, 24, 40, 200])
 @pytest.mark.parametrize("width", [1, 2, 12, 40, 80, 99, 100, 120, 400])
 def test_a_frame_fits_whatever_the_terminal_s_size(full, width, height):
-    lines = drawn(full, width, height)
-    assert len(lines) == height
+    lines = Drawing().frame(full, full.failures.groups(BOUND), width, height)
+    assert len(lines) <= height
     assert max(line.cell_len for line in lines) <= width
     assert all(line.plain.isprintable() for line in lines)
 
 
 @pytest.mark.parametrize(("width", "height"), [(40, 10), (80, 24), (120, 40)])
-def test_both_lists_are_seen(full, width, height):
-    text = "\n".join(line.plain for line in drawn(full, width, height))
-    assert "Running (" in text
-    assert "Failed (" in text
+def test_both_lists_are_in_a_frame(full, width, height):
+    lines = plain(Drawing().frame(full, full.failures.groups(BOUND), width, height))
+    text = "\n".join(lines)
+    assert re.search(r"^  Running \((1 to \d+ of )?30\)$", text, re.MULTILINE)
+    assert "  Failed (30, for 1 reason)" in lines
     assert text.count("a bred") >= 2
+    assert "     30 " in text
     assert "ValueE" in text
 
 
-def test_keys_scroll_the_list_that_they_are_in(full):
-    places = _Places()
-
-    def heading(*keys):
-        for key in keys:
-            places.press(key)
-        lines = [line.plain for line in drawn(full, 80, 24, places)]
-        return next(line for line in lines if line.startswith("▸"))
-
-    assert heading() == "▸ Running (1 to 9 of 30)"
-    assert heading("down", "down", "up") == "▸ Running (2 to 10 of 30)"
-    assert heading("page down") == "▸ Running (10 to 18 of 30)"
-    assert heading("end") == "▸ Running (22 to 30 of 30)"
-    assert heading("page down", "down") == "▸ Running (22 to 30 of 30)"
-    assert heading("home", "up") == "▸ Running (1 to 9 of 30)"
-    assert heading("tab", "down").startswith("▸ Failed (2 to 5 of 30,")
-    assert heading("tab") == "▸ Running (1 to 9 of 30)"
+def test_what_an_experiment_names_or_raises_is_only_text(full):
+    drawing = Drawing()
+    (group,) = full.failures.groups(BOUND)
+    rows = [drawing.group(group, 200), drawing.failed(group.members[0], 200, True)]
+    rows.append(drawing.running(full.running[0], 200, hosts=True, goes_on=True))
+    assert all(row.plain.isprintable() for row in rows)
+    details = full.details(group.members[0].id)
+    assert all(line.isprintable() for line in drawing.details(details).plain.split("\n"))
+    assert drawing.line(80, "[red]\ud800 \x1b[2J").plain == "[red]   [2J"
+    assert len(drawing.plain_lines("x" * 10**6)) < 10**6, "what is too long for a screen is left out"
 
 
-def test_keys_as_terminals_send_them_whole_or_in_pieces():
-    assert _parse("\x1b[A\x1bOBjq") == (["up", "down", "down", "q"], "")
-    assert _parse("q\x1b[") == (["q"], "\x1b[")
-    assert _parse("\x1b[" + "5~") == (["page up"], "")
-    assert _parse("\x1bxyz?\x1b[99;5u\t") == (["tab"], "")
-    assert _parse("\x1b") == ([], "")
+def test_a_terminal_that_takes_only_ascii_gets_only_ascii(full):
+    drawing = Drawing("#", "-", "~", ascii_only=True)
+    lines = drawing.frame(full, full.failures.groups(BOUND), 80, 24)
+    lines.append(drawing.details(full.details(full.failures.latest(0, 1)[0].id)))
+    assert all(line.plain.isascii() for line in lines)
 
 
 def printed(arguments, **environment):
@@ -476,9 +548,9 @@ def printed(arguments, **environment):
 def test_where_stdout_is_no_terminal_one_plain_frame_is_printed(full, storage):
     text = printed(f"'digits', {storage.root!r}", PYTHONIOENCODING="utf-8", COLUMNS="100").decode()
     assert text.startswith("digits  running  ")
-    assert "0/1000 completed, 30 failed" in text
+    assert "30/1000 done, 30 failed" in text
     assert "\x1b" not in text
-    assert "Tab" not in text
+    assert "Search" not in text
 
 
 def test_a_file_that_does_not_take_all_of_unicode_gets_what_it_can_take(full, storage):
@@ -497,10 +569,235 @@ def test_a_name_that_no_batch_can_have_is_refused():
         dashboard("../digits", once=True)
 
 
-def test_without_rich_the_error_names_what_to_install():
-    code = "import sys; sys.modules['rich'] = None; import smallab.dashboard"
+@pytest.mark.parametrize("missing", ["rich", "textual"])
+def test_without_textual_the_error_names_what_to_install(missing):
+    code = f"import sys; sys.modules['{missing}'] = None; import smallab.dashboard"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert 'ImportError: the dashboard needs rich: pip install "smallab[progress]"' in done.stderr
+    assert 'ImportError: the dashboard needs textual: pip install "smallab[dashboard]"' in done.stderr
+
+
+# The application, without a terminal.
+
+
+def drive(storage, steps, width=80, height=24):
+    """Run the application, and do with it what the steps do."""
+
+    async def main():
+        application = Dashboard(Watch(storage), Drawing())
+        async with application.run_test(size=(width, height)) as pilot:
+            await steps(Driven(application, pilot))
+
+    asyncio.run(main())
+
+
+class Driven:
+    def __init__(self, application, pilot):
+        self.application, self.pilot = application, pilot
+
+    def text(self):
+        """What is on the screen, taken from a picture of it."""
+        image = self.application.export_screenshot()
+        rows = {}
+        for x, y, found in re.findall(r'<text class="[^"]*" x="([\d.]+)" y="([\d.]+)"[^>]*>(.*?)</text>', image):
+            rows.setdefault(float(y), []).append((float(x), html.unescape(found).replace("\xa0", " ")))
+        lines = []
+        for _, parts in sorted(rows.items()):
+            line = ""
+            for x, part in sorted(parts):
+                line = line.ljust(round(x / 12.2)) + part
+            lines.append(line.rstrip())
+        return "\n".join(lines)
+
+    async def press(self, *keys):
+        await self.pilot.press(*keys)
+
+    async def see(self, pattern):
+        until = time.monotonic() + BOUND
+        while not re.search(pattern, self.text(), re.MULTILINE):
+            assert time.monotonic() < until, f"{pattern!r} is not on the screen:\n{self.text()}"
+            await self.pilot.pause(0.05)
+
+    @property
+    def table(self):
+        return self.application.focused
+
+    @property
+    def chosen(self):
+        return self.table.rows[self.table.cursor]
+
+
+@pytest.fixture
+def many(storage):
+    """50 that run, and 50 that failed for three reasons."""
+    with living(storage, 1000):
+        for x in range(50):
+            tell(storage, "started", x)
+            fail(storage, x + 100, ["no", "never", "[bold]the loss is nan"][min(2, x % 4)])
+        yield storage
+
+
+def test_enter_opens_a_group_a_failure_and_its_traceback(many):
+    folder = Path(many.folder_of(digest(text(149))))
+    failure = {
+        "type": "ValueError",
+        "message": "never",
+        "traceback": "Traceback:\n  File [bold]\x1b[31m.py",
+        "ended": "",
+    }
+    (folder / "failure.json").write_text(json.dumps(failure), encoding="utf-8")
+    (folder / "specification.json").write_text(text(149), encoding="utf-8")
+
+    async def steps(driven):
+        await driven.see(r"Failed \(50, for 3 reasons\)")
+        await driven.see(r"^ +24 .* ValueError: \[bold\]the loss is nan")
+        await driven.press("tab", "down", "enter")
+        await driven.see(r"^ValueError: never$")
+        await driven.see(r"^  Failed \(13, the latest first\)$")
+        await driven.press("enter")
+        await driven.see(r"^  File \[bold\] *.py$")
+        await driven.see(r'^  "x": 149$')
+        await driven.press("escape")
+        await driven.see(r"^  Failed \(13, the latest first\)$")
+        await driven.press("escape", "escape")
+        await driven.see(r"Failed \(50, for 3 reasons\)")
+
+    drive(many, steps)
+
+
+def test_enter_opens_what_runs_and_follows_its_log(many):
+    folder = Path(many.folder_of(digest(text(3))))
+    folder.mkdir(parents=True)
+    (folder / "log.txt").write_text("epoch 1\n", encoding="utf-8")
+
+    async def steps(driven):
+        await driven.see(r"Running \(50\)")
+        await driven.press("down", "down", "down", "enter")
+        await driven.see("^epoch 1$")
+        (folder / "log.txt").write_text("epoch 1\nepoch 2\n", encoding="utf-8")
+        await driven.see("^epoch 2$")
+        tell(many, "completed", 3)
+        await driven.pilot.pause(1.0)
+        await driven.see("^epoch 2$")
+        await driven.press("escape")
+        await driven.see(r"Running \(49\)")
+        await driven.press("q")
+
+    drive(many, steps)
+
+
+def test_the_cursor_stays_with_its_row_and_the_list_where_it_was_scrolled(many):
+    async def steps(driven):
+        await driven.see(r"Running \(50\)")
+        await driven.press("pagedown", "pagedown", "down")
+        chosen, line = driven.chosen.id, driven.table.cursor - driven.table.scroll_offset.y
+        for x in range(5):
+            tell(many, "completed", x)
+        await driven.see(r"Running \(45\)")
+        assert driven.chosen.id == chosen
+        assert driven.table.cursor - driven.table.scroll_offset.y == line
+        await driven.press("end")
+        assert driven.table.cursor == 44
+        await driven.press("home", "up")
+        assert driven.table.cursor == 0
+        await driven.see(r'\{"x":5\}')
+
+    drive(many, steps)
+
+
+def test_a_search_filters_both_lists_until_escape(many):
+    async def steps(driven):
+        await driven.see(r"Running \(50\)")
+        await driven.press("slash", *'"X":4')
+        await driven.see(r"""Running \(11\) with '"X":4'""")
+        await driven.see(r"""^  Failed \(0, for 0 reasons\)|^ tab""")
+        await driven.press("enter", "j", "j")
+        assert json.loads(driven.chosen.label)["x"] == 41
+        await driven.press("slash", *["backspace"] * 5, *"never")
+        await driven.see(r"""Failed \(13, for 1 reason\) with 'never'""")
+        await driven.press("enter", "enter")
+        await driven.see(r"^  Failed \(13, the latest first\)$")
+        await driven.press("escape", "escape")
+        await driven.see(r"Running \(50\)$")
+        await driven.see(r"Failed \(50, for 3 reasons\)$")
+
+    drive(many, steps)
+
+
+def test_a_click_moves_the_cursor_and_another_opens(many):
+    async def steps(driven):
+        await driven.see(r"Running \(50\)")
+        await driven.pilot.click("#failures", offset=(20, 1))
+        assert driven.table.id == "failures"
+        assert driven.table.cursor == 1
+        await driven.pilot.click("#failures", offset=(20, 1))
+        await driven.see(r"the latest first\)$")
+
+    drive(many, steps)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (12, 4), (40, 10), (80, 24), (200, 60)])
+def test_the_application_fits_whatever_the_terminal_s_size(full, storage, width, height):
+    async def steps(driven):
+        for key in ("tab", "enter", "enter", "escape", "escape", "slash", "x", "escape"):
+            await driven.press(key)
+            await driven.pilot.pause(0.2)
+        if width >= 40:
+            await driven.see("^digits  running")
+            await driven.see(r"Running \(30\)")
+            await driven.see(r"Failed \(30, for 1 reason\)")
+
+    drive(storage, steps, width, height)
+
+
+def test_keys_are_answered_while_the_share_is_not(storage, monkeypatch):
+    answered = threading.Event()
+    look = Watch.look
+    monkeypatch.setattr(Watch, "look", lambda watch: answered.wait(BOUND) and look(watch))
+    monkeypatch.setattr("smallab.command_line.dashboard.SLOW_SECONDS", 0.1)
+
+    async def steps(driven):
+        await driven.see("^no answer from the batch's folder for 0:0")
+        await driven.press("slash", "x")
+        assert driven.application.screen.search.value == "x"
+        await driven.press("escape")
+        answered.set()
+        await driven.see("^digits  not started")
+        await driven.see("^waiting for a batch 'digits' in")
+        assert "no answer" not in driven.text()
+
+    drive(storage, steps)
+
+
+def test_a_share_that_fails_is_told_and_looked_at_again(storage, monkeypatch):
+    look = Watch.look
+    errors = [OSError(116, "Stale file handle"), OSError(116, "Stale file handle")]
+
+    def failing(watch):
+        if errors:
+            raise errors.pop()
+        return look(watch)
+
+    monkeypatch.setattr(Watch, "look", failing)
+
+    async def steps(driven):
+        await driven.see("^the batch cannot be read: .*Stale file handle")
+        await driven.see("^digits  not started")
+        assert "Stale" not in driven.text()
+
+    drive(storage, steps)
+
+
+def test_an_error_of_ours_ends_it_and_is_raised(storage, monkeypatch):
+    monkeypatch.setattr(Watch, "look", lambda _: 1 / 0)
+    application = Dashboard(Watch(storage), Drawing())
+
+    async def main():
+        async with application.run_test() as pilot:
+            while application.error is None:
+                await pilot.pause(0.05)
+
+    asyncio.run(main())
+    assert isinstance(application.error, ZeroDivisionError)
 
 
 # In a terminal.
@@ -559,13 +856,13 @@ def test_a_batch_from_before_its_start_to_its_end(screen, start, tmp_path):
     screen.start()
     screen.wait("^digits  not started")
     start(0, 4)
-    screen.wait(r"^1/\d completed, 1 failed, .* left, ends ")
-    screen.wait(r"^ +0:\d\d net 2 +━+─+ 1/3$")
-    screen.wait(r"^ +ValueError: the loss is not a number$")
+    screen.wait(r"^2/\d done, 1 failed, .* left, ends ")
+    screen.wait(r"^ +0:\d\d net 2 +━+─+ +1/3$")
+    screen.wait(r"^ +1 \d\d:\d\d:\d\d  ValueError: the loss is not a number +net 0$")
     for n in (2, 3):
         (tmp_path / f"go{n}").touch()
     screen.wait("^digits  ended")
-    screen.wait(r"^3/4 completed, 1 failed, .* took 0:\d\d$")
+    screen.wait(r"^4/4 done, 1 failed, .* took 0:\d\d$")
     screen.wait("^in the batch: 3 completed, 1 failed$")
     screen.tmux("send-keys", "q")
     screen.ended()
@@ -574,37 +871,38 @@ def test_a_batch_from_before_its_start_to_its_end(screen, start, tmp_path):
 def test_a_killed_runner_is_said_to_be_killed(screen, start):
     process = start(0, 4)
     screen.start()
-    screen.wait(r"^▸ Running \(2\)")
+    screen.wait(r"^  Running \(2\)")
     process.kill()
     process.wait()
     screen.wait("^digits  killed")
     text = screen.wait(rf"^its runner was killed \(process {process.pid} on .*\): run it again to go on$")
     assert "Running" not in text
-    assert "▸ In hand when it was killed (2)" in text
+    assert "  In hand when it was killed (2)" in text
 
 
 def test_keys_and_resizing(screen, storage):
     with living(storage, 1000):
         for x in range(50):
-            tell(storage, "started", x)
+            tell(storage, "started", x, f'"label":"net {x}",')
             fail(storage, x + 100, "no " * 100)
         screen.start()
-        screen.wait(r"^▸ Running \(1 to 9 of 50\)")
-        screen.tmux("send-keys", "Down", "Down")
-        screen.wait(r"^▸ Running \(3 to 11 of 50\)")
-        screen.tmux("send-keys", "NPage", "End", "Up")
-        screen.wait(r"^▸ Running \(41 to 49 of 50\)")
-        screen.tmux("send-keys", "Tab", "NPage")
-        screen.wait(r"^▸ Failed \(4 to 7 of 50, ")
-        for width, height in ((120, 40), (40, 10), (12, 4), (80, 24)):
+        screen.wait(r"^ +\d:\d\d net 0$")
+        screen.tmux("send-keys", "NPage", "NPage")
+        screen.wait(r"^ +\d:\d\d net 30\b")
+        screen.tmux("send-keys", "End")
+        screen.wait(r"^ +\d:\d\d net 49\b")
+        screen.tmux("send-keys", "Tab", "Enter")
+        screen.wait(r"^  Failed \(50, the latest first\)")
+        screen.tmux("send-keys", "Escape")
+        for width, height in ((120, 40), (40, 10), (12, 4), (200, 60), (80, 24)):
             screen.tmux("resize-window", "-x", str(width), "-y", str(height))
 
             def fits(width=width, height=height):
                 lines = screen.text().splitlines()
-                return len(lines) == height and lines[0].startswith("digits  run") and lines[-1].startswith(" q")
+                return len(lines) == height and lines[0].startswith("digits  run") and max(map(len, lines)) <= width
 
             wait_for(fits)
-        screen.wait(r"^▸ Failed \(\d+ to \d+ of 50, ")
+        screen.wait(r"^ +\d:\d\d net 49\b")
         screen.tmux("send-keys", "C-z", "q")
         screen.ended()
 

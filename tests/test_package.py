@@ -15,7 +15,7 @@ import smallab
 CHECKOUT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 MODULES = sorted(module.name for module in pkgutil.walk_packages(smallab.__path__, "smallab."))
-NOT_FOR_IMPORTING = {"joblib", "dill", "cloudpickle", "numpy", "pandas", "rich", "click", "yaml", "IPython"}
+NOT_FOR_IMPORTING = {"joblib", "dill", "cloudpickle", "numpy", "pandas", "rich", "textual", "click", "yaml", "IPython"}
 
 
 def python(code):
@@ -98,6 +98,7 @@ def test_extras():
     assert set(PROJECT["optional-dependencies"]) == {
         "all",
         "cli",
+        "dashboard",
         "dask",
         "dev",
         "pandas",
