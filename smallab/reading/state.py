@@ -378,11 +378,14 @@ class Watch:
         self._listed: tuple[Texts, Texts] | None = None
         self._told: defaultdict[str, _Told] = defaultdict(_Told)  # by run
         self._since: dict[str, int] = {}
+        self._over: dict[str, tuple[Mapping[str, Any], Run]] = {}  # by run: its record, and what that tells
 
     def look(self) -> View:
         """Return what goes on now."""
         self._read()
         seen = self._storage.runs(newest=_RECORDS)  # late: a run that has ended meanwhile is in nobody's hand
+        if len(self._over) > 2 * _RECORDS:
+            self._over.clear()
         runs = _together([self._run(run) for run in seen if _is_of_batch(run)])
         now = max((run.seen for run in seen), default=0.0)
         running = self._in_hand(runs, {"running"}, now)
@@ -453,7 +456,10 @@ class Watch:
     def _run(self, seen: SeenRun) -> Run:
         """Return a run as its presence, its record and its events show it."""
         if seen.presence == "ended":
-            return _ended(seen)
+            known = self._over.get(seen.id)
+            if known is None or known[0] is not seen.record:
+                known = self._over[seen.id] = seen.record, _ended(seen)
+            return known[1]
         record, told = seen.record, self._told[seen.id]
         is_alive = seen.presence == "running"
         heard = seen.seen if is_alive else seen.seen - seen.silence
