@@ -120,6 +120,24 @@ class StorageContract:
         (seen,) = self.place().runs()
         assert (seen.presence, seen.record["completed"], seen.record["failed"]) == ("ended", 2, 0)
 
+    def test_what_is_listed_and_what_events_tell_are_together_what_is_known(self):
+        self.run_of(texts(1), texts(2))
+        storage = self.place()
+        assert storage.listed() == storage.known()
+        assert storage.listed() is storage.listed()
+        with storage.run({"pending": 1, "skipped": 0}) as run:
+            storage.save(run.id, *texts(3), 1, metadata(run.id))
+            assert list(storage.listed()[0]) == texts(1)
+            assert list(storage.known()[0]) == texts(1, 3)
+            assert [event.text for event in storage.events({})] == texts(3)
+
+    def test_what_is_rebuilt_is_what_was_saved(self):
+        self.run_of(texts(1, 2), texts(3))
+        self.place().forget(texts(1, 3))
+        self.place().rebuild()
+        completed, failed = self.place().known()
+        assert (sorted(completed), sorted(failed)) == (texts(1, 2), texts(3))
+
     def test_two_runs_at_once_lose_nothing(self):
         meeting = threading.Barrier(2)
 
@@ -147,7 +165,7 @@ class StorageContract:
             (event,) = self.place().events(since)
             assert (event.name, event.run_id, event.id) == ("started", run.id, digest(first))
             assert event.details["label"] == "the first"
-            assert event.details["specification"] == {"x": 1, "name": "größe"}
+            assert event.text == first
             assert list(self.place().events(since)) == []
             storage.tell(run.id, "progress", first, {"done": 1, "total": 3})
             storage.save(run.id, first, 1, metadata(run.id))

@@ -18,15 +18,16 @@ import pytest
 
 pytest.importorskip("textual")
 
+from smallab.journal import GRACE_SECONDS, Journal
+from smallab.watching import UNREADABLE, Details, Watch
+
 from smallab import Experiment, ExperimentRunner
 from smallab.command_line.dashboard import Dashboard
 from smallab.command_line.frame import Drawing
 from smallab.dashboard import dashboard
-from smallab.journal import GRACE_SECONDS, Journal
 from smallab.observation import Failure
 from smallab.specification import canonical, digest
 from smallab.storage import Storage
-from smallab.watching import UNREADABLE, Details, Watch
 
 BOUND = 60  # seconds, for what should take one
 not_on_windows = pytest.mark.skipif(os.name == "nt", reason="there, nobody can tell that a process is gone")
