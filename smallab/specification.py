@@ -30,15 +30,9 @@ def python_number(value: Any) -> Any:
     return number if isinstance(number, (int, float)) else value  # a long double holds more than either
 
 
-def _number_or_error(value: object) -> object:
-    number = python_number(value)
-    if number is value:
-        raise TypeError(f"{type(value).__name__} is not JSON")
-    return number
-
-
+# What is neither JSON nor a number of numpy's comes back from `default` as it is, which the encoder refuses.
 encode = json.JSONEncoder(
-    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_number_or_error
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=python_number
 ).encode
 
 

@@ -21,7 +21,7 @@ def metadata(run_id, **more):
 
 
 class StorageContract:
-    """Whoever inherits these tests has a method `place(name)`, which returns the place of a batch, the same each time."""
+    """Whoever inherits these tests has a method `place(name)`: it returns the place of a batch, the same each time."""
 
     def place(self, name="batch"):
         raise NotImplementedError
@@ -37,6 +37,14 @@ class StorageContract:
                 storage.fail(run.id, text, FAILURE, metadata(run.id))
                 run.ended(text, "failed")
         return run.id
+
+    def interrupted_run(self):
+        storage = self.place()
+        with storage.run({"pending": 3, "skipped": 0}) as run:
+            for text in texts(1, 2):
+                storage.save(run.id, text, 1, metadata(run.id))
+            run.ended(*texts(1), "completed")  # of the other one, nobody took the report
+            raise KeyboardInterrupt
 
     def test_a_place_that_was_only_looked_into_is_not_there(self):
         storage = self.place()
@@ -110,12 +118,8 @@ class StorageContract:
         assert self.place().known() == ({text: None}, {})
 
     def test_an_interrupted_run_keeps_what_its_workers_saved(self):
-        storage = self.place()
-        with pytest.raises(KeyboardInterrupt), storage.run({"pending": 3, "skipped": 0}) as run:
-            for text in texts(1, 2):
-                storage.save(run.id, text, 1, metadata(run.id))
-            run.ended(*texts(1), "completed")  # of the other one, nobody took the report
-            raise KeyboardInterrupt
+        with pytest.raises(KeyboardInterrupt):
+            self.interrupted_run()
         assert list(self.place().known()[0]) == texts(1, 2)
         (seen,) = self.place().runs()
         assert (seen.presence, seen.record["completed"], seen.record["failed"]) == ("ended", 2, 0)

@@ -21,6 +21,7 @@ import pytest
 
 from smallab import ExperimentRunner
 from smallab.storage.base import open_storage
+from smallab.storage.list_files import UnreadableListError
 
 from .experiments import result_of
 
@@ -75,8 +76,7 @@ def run_and_rebuild(root: Path, batch: list[dict], experiment, **options):
     """Run a batch; where a list cannot be read, do what the error says, and run it again."""
     try:
         return run(root, batch, experiment, **options)
-    except ValueError as error:
-        assert "smallab rebuild batch" in str(error)
+    except UnreadableListError:
         open_storage(root, "batch").rebuild()
         return run(root, batch, experiment, **options)
 
