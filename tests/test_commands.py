@@ -18,7 +18,8 @@ from smallab import ExperimentRunner, load_results, specification_hash
 from smallab.reading.batch import Batch
 from smallab.reading.conditions import where
 from smallab.specification import canonical
-from smallab.storage.base import root_folder
+from smallab.storage.paths import root_folder
+from smallab.storage.base import 
 from smallab.storage.calls import Calls
 
 pexpect = pytest.importorskip("pexpect") if os.name != "nt" else None
