@@ -18,9 +18,8 @@ from smallab import ExperimentRunner, load_results, specification_hash
 from smallab.reading.batch import Batch
 from smallab.reading.conditions import where
 from smallab.specification import canonical
-from smallab.storage.paths import root_folder
-from smallab.storage.base import 
 from smallab.storage.calls import Calls
+from smallab.storage.paths import root_folder
 
 pexpect = pytest.importorskip("pexpect") if os.name != "nt" else None
 on_a_terminal = pytest.mark.skipif(os.name == "nt", reason="pexpect has no terminals there")
