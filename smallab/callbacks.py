@@ -101,14 +101,14 @@ class Hooks:
         else:
             raise TypeError(f"{hook} takes a function, or None to take it off, not {function!r}")
 
-    def tell(self, hook: str, arguments: Callable[[], tuple[object, ...]]) -> None:
-        """Call one hook of all who have it, each with arguments made for it alone; log what they raise."""
+    def tell(self, hook: str, *makers: Callable[[], object]) -> None:
+        """Call one hook of all who have it, each with arguments that are made for it alone; log what they raise."""
         for callback in (self._functions, *self._attached, *plugins("smallab.callbacks")):
             method = getattr(callback, hook)
             if getattr(method, "__func__", None) in _NO_OPERATIONS:
                 continue
             try:
-                method(*arguments())
+                method(*(make() for make in makers))
             except KeyboardInterrupt:
                 raise
             except BaseException:  # noqa: BLE001  # a broken hook must not cost a result, nor change a status

@@ -267,14 +267,14 @@ class FunctionExperiment(Experiment, Generic[P, R]):
                 return answer
         place = calls.begin(lambda: run_record(self))
         call = _Call(self, passed, specification.get("random_seed") if drawn_seed is None else drawn_seed, drawn_seed)
-        self.hooks.tell("set_experiment_name", lambda: (self.name,))
+        self.hooks.tell("set_experiment_name", lambda: self.name)
         report = execute(place, calls.run_id, call, text)
         if report.status == "completed":
-            self.hooks.tell("on_specification_complete", lambda: (parsed(text), place.load(text).value))
+            self.hooks.tell("on_specification_complete", lambda: parsed(text), lambda: place.load(text).value)
             returned: R = call.returned
             return returned
         error = call.raised or report.error()
-        self.hooks.tell("on_specification_failure", lambda: (error, parsed(text)))
+        self.hooks.tell("on_specification_failure", lambda: error, lambda: parsed(text))
         raise error
 
     def _passed(self, specification: Specification) -> _Passed:

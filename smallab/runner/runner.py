@@ -133,8 +133,8 @@ class ExperimentRunner(Hooks):
             with storage.run(run_record(experiment) | counts | {"failed_before": failed_before}) as run:
                 storage.forget(again)
                 reports = schedule.reports(storage, run.id, _unfinished(pending, result, propagate_exceptions))
-                self.tell("set_experiment_name", lambda: (name,))
-                self.tell("on_batch_start", lambda: (name, [parsed(text) for text in pending]))
+                self.tell("set_experiment_name", lambda: name)
+                self.tell("on_batch_start", lambda: name, lambda: [parsed(text) for text in pending])
                 shown = opened("display.progress").progress(name, **counts, show=show_progress)
                 with shown as advance, closing(reports):
                     for report in _with_parts(reports):
@@ -161,18 +161,18 @@ class ExperimentRunner(Hooks):
     def _tell(self, report: Report, storage: Storage, is_first_failure: bool) -> None:
         text = report.text
         if report.status == "completed":
-            self.tell("on_specification_complete", lambda: (parsed(text), storage.load(text).value))
+            self.tell("on_specification_complete", lambda: parsed(text), lambda: storage.load(text).value)
         elif report.failure:
             level = logging.ERROR if is_first_failure else logging.INFO  # the first is seen at once, the rest counted
             _log.log(level, "%s failed; see %s\n%s", report.label, storage.workspace(text), report.failure.traceback)
-            self.tell("on_specification_failure", lambda: (report.error(), parsed(text)))
+            self.tell("on_specification_failure", report.error, lambda: parsed(text))
 
     def _tell_end(self, result: BatchResult) -> None:
         if result.completed:
-            self.tell("on_batch_complete", lambda: (copy.deepcopy(result.completed),))
+            self.tell("on_batch_complete", lambda: copy.deepcopy(result.completed))
         if not result:
             failed = [specification for specification, _ in result.failed]
-            self.tell("on_batch_failure", lambda: (result.errors, copy.deepcopy(failed)))
+            self.tell("on_batch_failure", lambda: result.errors, lambda: copy.deepcopy(failed))
             _log.warning("%r: failed.json there lists those that failed, and why is in their failure.json", result)
 
 

@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 from smallab.observation import Failure, Metadata, Observation
@@ -23,13 +23,11 @@ from smallab.specification import Specification, SpecificationError, Texts, dige
 from smallab.storage.base import Event, Format, Run, SeenRun, Status, Storage, iso
 from smallab.storage.exceptions import failure_of
 from smallab.storage.files import (
-    at_once,
     entries,
     make_folder,
     remove,
     rename,
     replace,
-    signature_of,
     write,
     write_aside,
     write_new,
@@ -40,7 +38,7 @@ from smallab.storage.list_files import UnreadableListError
 from smallab.storage.lists import Lists
 from smallab.storage.paths import Owner, Paths, check_name, is_name, new_id, root_folder, run_ids
 from smallab.storage.presence import HOST, clock, is_abandoned, presence, this_process, touched
-from smallab.storage.results import find_result, is_whole, read_metadata, read_object
+from smallab.storage.results import find_result, is_whole, read_metadata, read_object, read_record
 
 _log = logging.getLogger("smallab")
 
@@ -338,17 +336,10 @@ class Folder(Storage):
 
     def _record(self, run_id: str) -> dict[str, Any]:
         """Return a run's record; empty where there is none, or none that can be read."""
-        path = self.paths.run_record(run_id)
         try:
-            return _record_in(path, signature_of(path))
+            return read_record(self.paths.run_record(run_id))
         except (OSError, ValueError, TypeError, RecursionError):
             return {}
-
-
-@lru_cache(maxsize=128)  # whoever watches asks for the newest ones twice a second
-def _record_in(path: str, signature: object) -> dict[str, Any]:  # noqa: ARG001  # read again when the file has changed
-    with open(path, encoding="utf-8", opener=at_once) as file:
-        return dict(json.load(file))
 
 
 def _check_identity(saved: Specification, text: str) -> None:

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from smallab.storage.base import Format
+from smallab.storage.files import at_once, signature_of
 from smallab.storage.formats import PICKLE, formats
 from smallab.storage.paths import Paths
 
@@ -56,18 +57,27 @@ def read_object(path: str) -> dict[str, Any]:
 def read_metadata(path: str, paths: Paths) -> dict[str, Any]:
     """Return what a file tells about an observation, and what its run recorded once for all of them."""
     found = read_object(path)
-    with suppress(OSError, ValueError, LookupError, TypeError):  # an older version's, or its run's record is gone
+    with suppress(
+        OSError, ValueError, LookupError, TypeError, RecursionError
+    ):  # an older version's, or its run's record is gone
         timing = {"start": found["started"], "end": found["ended"], "duration": found["duration"]}
         if blocks := found.get("timing"):
             timing |= {**blocks, "total": found["duration"]}
         found["timing"] = timing
-        found |= _recorded_once(paths.run_record(found["run_id"]))
+        record = read_record(paths.run_record(found["run_id"]))
+        found |= {key: record[key] for key in ("environment", "code") if key in record}
     return found
 
 
-@lru_cache(maxsize=64)
-def _recorded_once(path: str) -> dict[str, Any]:
-    """Return what a run's record holds of the metadata of all its specifications."""
-    with open(path, encoding="utf-8") as file:
-        record = json.load(file)
-    return {key: record[key] for key in ("environment", "code") if key in record}
+def read_record(path: str) -> dict[str, Any]:
+    """Return what a run wrote down about itself; the file is read again only when it has changed.
+
+    Raises OSError or ValueError where it cannot be read.
+    """
+    return dict(_record_in(path, signature_of(path)))
+
+
+@lru_cache(maxsize=128)  # whoever watches asks for the newest ones twice a second; metadata refer to a few
+def _record_in(path: str, signature: object) -> dict[str, Any]:  # noqa: ARG001  # another one, another file
+    with open(path, encoding="utf-8", opener=at_once) as file:
+        return dict(json.load(file))
