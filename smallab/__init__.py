@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # as in `typing`, which alone would cost half of what importing smallab may
 if TYPE_CHECKING:
     from smallab.callbacks import CallbackManager
     from smallab.experiment_types.checkpointed_experiment import CheckpointedExperiment
@@ -81,13 +81,13 @@ __all__ = [  # the names of _HOMES, as ruff and type checkers read them
 __version__ = "3.0.0"
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Return a public name, from the module that defines it."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    found: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = found
     return found
 
