@@ -348,7 +348,7 @@ def sleep(_number: int) -> None:
 
 
 def busy(backend: str, number: int, rounds: int) -> list[Figure]:
-    """Share of the ideal that two workers reach on work that sleeps for ten milliseconds."""
+    """Share of the ideal that two workers reach on work that sleeps for ten milliseconds, once they have started."""
     import joblib
 
     with scratch() as folder:
@@ -363,18 +363,26 @@ def busy(backend: str, number: int, rounds: int) -> list[Figure]:
             joblib.Parallel(n_jobs=2, backend=backend)(map(joblib.delayed(sleep), range(size)))
 
         for run in (smallab, plain):
-            run(20)  # processes are started, and modules imported
-        median = interleaved(
-            {run: partial(seconds, partial(run, number), time.perf_counter) for run in (smallab, plain)}, rounds
-        )
+            run(20)  # modules are imported
+        timed = {
+            (run, size): partial(seconds, partial(run, size), time.perf_counter)
+            for run in (smallab, plain)
+            for size in (number, 2 * number)
+        }
+        median = interleaved(timed, rounds)
         if backend == "loky":
             from joblib.externals.loky import get_reusable_executor
 
             get_reusable_executor().shutdown()  # they would idle for five minutes, and this process wait for them
     ideal = number * SLEEP_SECONDS / 2
-    share = 100 * ideal / median[smallab]
-    detail = f"{median[smallab]:.2f} s, ideally {ideal:.2f} s; joblib alone {100 * ideal / median[plain]:.0f} %"
-    return [Figure(f"10 ms of sleep, two workers, {backend}", share, "% of ideal", 95, at_least=True, detail=detail)]
+    slope = {run: median[run, 2 * number] - median[run, number] for run in (smallab, plain)}
+    start = 2 * median[smallab, number] - median[smallab, 2 * number]
+    detail = (
+        f"{slope[smallab]:.2f} s for {number:,} more, ideally {ideal:.2f} s; joblib alone "
+        f"{100 * ideal / slope[plain]:.0f} %; to start and end a run takes {start:.2f} s"
+    )
+    name = f"10 ms of sleep, two workers, {backend}"
+    return [Figure(name, 100 * ideal / slope[smallab], "% of ideal", 95, at_least=True, detail=detail)]
 
 
 def importing(rounds: int) -> list[Figure]:

@@ -54,7 +54,7 @@ def batch():
 @pytest.mark.parametrize("backend", ["threading", "loky"])
 def test_on_this_machine(backend, batch):
     parallel = joblib.Parallel(n_jobs=2, backend=backend, batch_size=1)
-    batch(num_parallel=2, backend=backend)  # the pool is there for all of them
+    batch(num_parallel=2, backend=backend)  # what it imports is there; loky's workers are each run's own
     smallab = microseconds(lambda: batch(num_parallel=2, backend=backend))
     alone = microseconds(lambda: parallel(joblib.delayed(nothing)(x) for x in range(NUMBER)))
     report(backend, smallab=smallab, joblib_alone_one_by_one=alone)
