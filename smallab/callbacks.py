@@ -77,23 +77,23 @@ class Hooks:
 
     def on_specification_complete(self, function: Callable[[Specification, Any], object] | None) -> None:
         """Call ``function(specification, result)`` whenever a result was saved; None takes it off."""
-        self._call("on_specification_complete", function)
+        self._set("on_specification_complete", function)
 
     def on_specification_failure(self, function: Callable[[BaseException, Specification], object] | None) -> None:
         """Call ``function(exception, specification)`` whenever one failed; None takes it off."""
-        self._call("on_specification_failure", function)
+        self._set("on_specification_failure", function)
 
     on_specification_falure = on_specification_failure  # as the documents of smallab 2 spell it
 
     def on_batch_complete(self, function: Callable[[list[Specification]], object] | None) -> None:
         """Call ``function(completed specifications)`` at the end of a run, if any completed; None takes it off."""
-        self._call("on_batch_complete", function)
+        self._set("on_batch_complete", function)
 
     def on_batch_failure(self, function: Callable[[list[BaseException], list[Specification]], object] | None) -> None:
         """Call ``function(exceptions, failed specifications)`` at a run's end, if any failed; None takes it off."""
-        self._call("on_batch_failure", function)
+        self._set("on_batch_failure", function)
 
-    def _call(self, hook: str, function: Callable[..., object] | None) -> None:
+    def _set(self, hook: str, function: Callable[..., object] | None) -> None:
         if function is None:
             vars(self._functions).pop(hook, None)
         elif callable(function):
@@ -101,15 +101,15 @@ class Hooks:
         else:
             raise TypeError(f"{hook} takes a function, or None to take it off, not {function!r}")
 
-    def tell(self, hook: str, *makers: Callable[[], object]) -> None:
+    def tell(self, hook: str, *factories: Callable[[], object]) -> None:
         """Call one hook of all who have it, each with arguments that are made for it alone; log what they raise."""
         for callback in (self._functions, *self._attached, *plugins("smallab.callbacks")):
-            method = getattr(callback, hook)
-            if getattr(method, "__func__", None) in _NO_OPERATIONS:
-                continue
             try:
-                method(*(make() for make in makers))
+                method = getattr(callback, hook)
+                if getattr(method, "__func__", None) in _NO_OPERATIONS:
+                    continue
+                method(*(make() for make in factories))
             except KeyboardInterrupt:
                 raise
-            except BaseException:  # noqa: BLE001  # a broken hook must not cost a result, nor change a status
-                _log.exception("the hook %s of %r raised; the results are safe", hook, callback)
+            except BaseException:  # noqa: BLE001  # SystemExit too: a hook must cost no result, nor end the program
+                _log.exception("the hook %s of %r raised, or reading for it did; nothing is lost", hook, callback)

@@ -12,7 +12,7 @@ from smallab.specification import Specification
 
 
 class SpecificationFailed(RuntimeError):  # noqa: N818  # what happened is its name
-    """Stands in for an exception that could not leave the process where it was raised.
+    """Says that a specification failed; stands in for an exception that could not leave its process.
 
     Its message holds the original's type, message and traceback; ``failure`` holds them as a `Failure`.
     """
@@ -53,11 +53,11 @@ class Metadata(UserDict[str, Any]):
     Parameters
     ----------
     read
-        Returns what is recorded; called once at the most.
+        Returns what is recorded, called once at the most; or what is recorded itself.
     """
 
-    def __init__(self, read: Callable[[], dict[str, Any]] = dict) -> None:
-        self._read = read
+    def __init__(self, read: Callable[[], dict[str, Any]] | dict[str, Any] = dict) -> None:
+        self._read = read if callable(read) else read.copy
 
     @cached_property
     def data(self) -> dict[str, Any]:  # type: ignore[override]  # UserDict keeps its items here

@@ -16,10 +16,10 @@ from typing import Any, cast
 from smallab.plugins import opened
 from smallab.storage.base import Storage, iso
 
-Resource = int | str | None  # one of those that a run has
+Resource = int | str | None  # one of run's resources=; None where there are none
 
 _current: ContextVar[Running] = ContextVar("smallab_running")
-_TIMES = frozenset({"start", "end", "duration", "total"})  # what the timing in an observation's metadata holds anyway
+ARTEFACTS = "artefacts"  # the folder of the files that a specification makes, in its own
 
 
 @dataclass
@@ -76,7 +76,7 @@ class Running:
     @cached_property
     def logger(self) -> logging.Logger:
         """A logger that writes to the specification's log.txt, from INFO up, and to the user's own handlers."""
-        return cast("logging.Logger", opened("display.log_file").logger_into(f"{self.folder}/log.txt"))
+        return cast("logging.Logger", opened("display.log_file").logger_into(self.folder))
 
     def metadata(self) -> dict[str, Any]:
         """Return what is recorded of it when it has ended."""
@@ -132,7 +132,7 @@ def current_dir() -> Path:
     RuntimeError
         Nothing is running here.
     """
-    folder = Path(current().folder, "artefacts")
+    folder = Path(current().folder, ARTEFACTS)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -164,7 +164,7 @@ def time_block(name: str) -> Iterator[None]:
     RuntimeError
         Nothing is running here.
     """
-    if name in _TIMES:
+    if name in {"start", "end", "duration", "total"}:
         raise ValueError(f'time_block({name!r}): metadata["timing"] has that already; give the block another name')
     timing, started = current().more.setdefault("timing", {}), time.perf_counter()
     try:

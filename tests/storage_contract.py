@@ -32,10 +32,10 @@ class StorageContract:
         with storage.run({"pending": len([*completed, *failed]), "skipped": 0, **options}) as run:
             for text in completed:
                 storage.save(run.id, text, {"of": text}, metadata(run.id))
-                run.ended(text, "completed")
+                run.note(text, "completed")
             for text in failed:
                 storage.fail(run.id, text, FAILURE, metadata(run.id))
-                run.ended(text, "failed")
+                run.note(text, "failed")
         return run.id
 
     def interrupted_run(self):
@@ -43,7 +43,7 @@ class StorageContract:
         with storage.run({"pending": 3, "skipped": 0}) as run:
             for text in texts(1, 2):
                 storage.save(run.id, text, 1, metadata(run.id))
-            run.ended(*texts(1), "completed")  # of the other one, nobody took the report
+            run.note(*texts(1), "completed")  # of the other one, nobody took the report
             raise KeyboardInterrupt
 
     def test_a_place_that_was_only_looked_into_is_not_there(self):
@@ -150,7 +150,7 @@ class StorageContract:
             with storage.run({"pending": len(values), "skipped": 0}) as run:
                 for text in texts(*values):
                     storage.save(run.id, text, 1, metadata(run.id))
-                    run.ended(text, "completed")
+                    run.note(text, "completed")
                 meeting.wait(30)
 
         threads = [threading.Thread(target=work, args=[values]) for values in (range(5), range(3, 8))]

@@ -181,3 +181,51 @@ def test_overlapping_outputs_are_safe_the_moment_they_are_returned(tmp_path):
     assert result.skipped == [{"epoch": 10}]
     produced = load_result("sweep", {"epochs": 30}, tmp_path).result
     assert produced == {"specifications": [{"epoch": 10}, {"epoch": 20}, {"epoch": 30}]}
+
+
+class Stumbles(OverlappingOutputCheckpointedExperiment):
+    """Fails once in its third step, or ends its process there; every epoch's value is a result of its own."""
+
+    def __init__(self, stumbled: Path, dies: bool) -> None:
+        self.stumbled, self.dies = stumbled, dies
+
+    def initialize(self, specification):
+        self.epochs, self.epoch = specification["epochs"], 0
+
+    def step(self):
+        self.epoch += 1
+        if self.epoch == 3 and not self.stumbled.exists():
+            self.stumbled.touch()
+            if self.dies:
+                os._exit(3)
+            raise ValueError("three")
+        return OverlappingOutputCheckpointedExperimentReturnValue(
+            self.epoch < self.epochs, {"epochs": self.epoch}, self.epoch, self.epoch, self.epochs
+        )
+
+
+@pytest.mark.parametrize(
+    ("dies", "options", "expected"),
+    [
+        (False, {"retries": 1}, [1, 2, 3, 4, 5]),
+        (True, {"retries": 1, "backend": "loky"}, [1, 2, 3, 4, 5]),
+        (True, {"backend": "loky"}, [1, 2]),
+    ],
+    ids=["a second attempt", "a second attempt after a worker died", "a worker that died"],
+)
+def test_what_was_saved_on_the_way_is_listed_whatever_becomes_of_the_attempt(tmp_path, dies, options, expected):
+    ExperimentRunner().run("parts", [{"epochs": 5}], Stumbles(tmp_path / "stumbled", dies), **options)
+    listed = [item.specification["epochs"] for item in load_results("parts") if not item.failure]
+    assert sorted(listed) == expected
+    assert os.listdir(ExperimentRunner().get_save_directory("parts") / "journal") == []
+
+
+def test_parts_that_are_also_asked_for_are_told_once_each(tmp_path):
+    told = []
+    runner = ExperimentRunner()
+    runner.on_specification_complete(lambda specification, result: told.append(specification["epochs"]))
+    (tmp_path / "stumbled").touch()
+    experiment = Stumbles(tmp_path / "stumbled", dies=False)
+    result = runner.run("parts", [{"epochs": epochs} for epochs in range(1, 6)], experiment, num_parallel=5)
+    assert sorted(told) == [1, 2, 3, 4, 5]
+    assert len(result.completed) == 5

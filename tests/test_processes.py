@@ -128,7 +128,7 @@ def test_a_worker_that_is_killed_while_it_has_nothing_to_do_costs_nothing(tmp_pa
     with storage.run({}) as run:
         for report in schedule.reports(storage, run.id, pending(pids)):
             assert report.status == "completed"
-            run.ended(report.text, report.status)
+            run.note(report.text, report.status)
             pids.append(load_result("idle", json.loads(report.text)).result)
     assert len(pids) == 1
 

@@ -1,7 +1,9 @@
 """What an experiment returns or raises, as another process finds it again."""
 
+import copy
 import json
 import os
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -10,6 +12,7 @@ import pytest
 from misbehaving import WAYS, Frozen, ReturnsWhatWillNotLoad, Square
 
 from smallab import Experiment, ExperimentRunner, load_result, load_results
+from smallab.observation import Metadata
 
 # A researcher's script: everything is defined in __main__, nothing can be imported.
 SCRIPT = """
@@ -442,3 +445,10 @@ def test_two_batches_of_one_process_with_other_experiments_do_not_mix():
 def test_a_result_of_many_megabytes_is_whole():
     ExperimentRunner().run("large", [{"x": 1}], ReturnsA(os.urandom(1) * 30_000_000), show_progress=False)
     assert len(load_result("large", {"x": 1}).result) == 30_000_000
+
+
+def test_metadata_is_a_dict_among_dicts():
+    metadata = Metadata(lambda: {"host": "here"})
+    assert metadata | {"pid": 1} == {"host": "here", "pid": 1}
+    assert {"pid": 1} | metadata == {"host": "here", "pid": 1}
+    assert metadata.copy() == copy.deepcopy(metadata) == pickle.loads(pickle.dumps(Metadata(dict(metadata))))

@@ -82,8 +82,9 @@ class Isolated:
     def end(self) -> None:
         """Start nothing more, and end at once what runs; called from another thread."""
         self._ended = True
-        if self._child:
-            self._child.kill()
+        child = self._child  # `close` may take it away meanwhile
+        if child:
+            child.kill()
 
     def close(self) -> None:
         """Let the child end in good order, and wait for that."""

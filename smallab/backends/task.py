@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from smallab.experiment_types.experiment import Experiment
 from smallab.runner.execute import execute
@@ -50,11 +50,13 @@ class Task:
     def tried(self, attempt: Callable[[int], Report], stopped: Callable[[], bool] = lambda: False) -> Report:
         """Attempt a specification until it completes, and no more often than the limits say; return the last report."""
         report = attempt(1)
+        parts = report.parts
         for number in range(2, self.limits.retries + 2):
             if report.status == "completed" or stopped():
                 break
             report = attempt(number)
-        return report
+            parts += report.parts
+        return replace(report, parts=parts)
 
 
 def _arrived(storage: Storage, run_id: str, packed: bytes, limits: Limits) -> Task:

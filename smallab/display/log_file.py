@@ -34,8 +34,15 @@ class _LogFile(logging.FileHandler):
         return super()._open()
 
 
-def logger_into(path: str) -> logging.Logger:
-    """Return a logger that writes to a file, from INFO up, and to the user's own handlers; `give_back` ends that."""
+def _log_of(folder: str) -> str:
+    return f"{folder}/log.txt"
+
+
+def logger_into(folder: str) -> logging.Logger:
+    """Return a logger that writes to the log in a specification's folder, from INFO up, and to the user's own handlers.
+
+    `give_back` ends that.
+    """
     try:
         name = _names_given_back.pop()
     except IndexError:
@@ -45,7 +52,7 @@ def logger_into(path: str) -> logging.Logger:
         logger.setLevel(logging.INFO)
     logger.propagate = False  # its level is not the user's: the handler passes on what theirs lets through
     logger.disabled = False  # logging.config disables what it does not know
-    logger.addHandler(_LogFile(path))
+    logger.addHandler(_LogFile(_log_of(folder)))
     return logger
 
 
@@ -67,7 +74,7 @@ def end_of_log(folder: str, most: int) -> str:
     most
         How many bytes at the most.
     """
-    with suppress(OSError), open(f"{folder}/log.txt", "rb") as file:
+    with suppress(OSError), open(_log_of(folder), "rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - most))
         text = file.read(most).decode(errors="replace")

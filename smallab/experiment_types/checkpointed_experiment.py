@@ -62,7 +62,7 @@ class CheckpointedExperiment(Experiment):
         """Initialise, or go on from a checkpoint; then step until there is a result."""
         running = self._now_running()
         names = type(self).step.__globals__
-        checkpoints = opened("storage.checkpoints").Checkpoints(f"{running.folder}/checkpoints", names)
+        checkpoints = opened("storage.checkpoints").Checkpoints(running.folder, names)
         saved = checkpoints.newest()
         if saved:
             steps, state = saved

@@ -209,10 +209,7 @@ class FunctionExperiment(Experiment, Generic[P, R]):
         """
         if not isinstance(id, str):
             raise TypeError(f"artefacts takes an observation's id, a str (observation.id), not {id!r}")
-        folder = Path(self._place().folder, check_name(id))
-        if not folder.is_dir():
-            raise LookupError(f"{self.name} has no observation {id!r}: there is no folder {folder}")
-        return sorted(path for path in folder.joinpath("artefacts").rglob("*") if path.is_file())
+        return self._place().artefacts(id)
 
     def main(self, specification: Specification) -> Any:
         """Run one specification of a batch."""

@@ -23,6 +23,8 @@ def execute(
 ) -> Report:
     """Run one specification on a copy of an experiment, and save its result, or why it failed.
 
+    The backends call it, in whatever process the specification runs.
+
     Parameters
     ----------
     storage, run_id
@@ -46,15 +48,15 @@ def execute(
     try:
         storage.tell(run_id, "started", text, {} if label is text else {"label": label})
         with running.here():
-            own = copy.deepcopy(experiment)
-            object.__setattr__(own, "_running", running)  # a frozen dataclass is an experiment too
-            result = own.main(parsed(text))
+            experiment_copy = copy.deepcopy(experiment)
+            object.__setattr__(experiment_copy, "_running", running)  # a frozen dataclass is an experiment too
+            result = experiment_copy.main(parsed(text))
         storage.save(run_id, text, result, running.metadata())
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001  # SystemExit too: one specification never stops the others
-        failed = record_failure(storage, text, label, error, running.metadata())
-        return replace(failed, parts=tuple(running.parts))
+        report = record_failure(storage, text, label, error, running.metadata())
+        return replace(report, parts=tuple(running.parts))
     return Report(text, label, "completed", parts=tuple(running.parts))
 
 
@@ -72,7 +74,7 @@ def record_failure(
     metadata
         What is recorded with it: its run at the least.
     traceback
-        Where it was, if that is not the error's own traceback.
+        The traceback to record, where a dead process left one; else it is the error's own.
     """
     failure = failure_in_experiment(error)
     failure = replace(failure, traceback=traceback or failure.traceback)

@@ -23,7 +23,7 @@ class Limits:
     resources: tuple[int | str, ...] = ()
 
 
-def listed(specifications: Iterable[Specification]) -> Texts:
+def as_texts(specifications: Iterable[Specification]) -> Texts:
     """Return specifications as canonical JSON; SpecificationError, which names the place, where one cannot be."""
     if isinstance(specifications, (dict, str)) or not isinstance(specifications, Iterable):
         raise SpecificationError(
@@ -42,7 +42,7 @@ def check_rerun(rerun: Rerun, continue_from_last_run: bool) -> Rerun:
     return rerun if continue_from_last_run else "all"
 
 
-def copied(experiment: Experiment) -> Experiment:
+def checked_copy(experiment: Experiment) -> Experiment:
     """Return a copy of an experiment; TypeError where it is none, or cannot be copied."""
     if isinstance(experiment, type) and issubclass(experiment, Experiment):
         raise TypeError(f"{experiment.__name__} is a class; pass an object of it: {experiment.__name__}(…)")

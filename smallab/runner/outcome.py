@@ -28,7 +28,7 @@ class Report:
     label
         What ``get_name`` calls it, else the same text.
     status
-        "pending" where it was not run, because the batch was stopped.
+        "pending" where it was not run, because of Ctrl-C: the backend raises KeyboardInterrupt for it.
     failure
         Why it failed.
     exception

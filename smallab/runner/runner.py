@@ -13,7 +13,7 @@ from typing import Any
 from smallab.callbacks import CallbackManager, Hooks
 from smallab.experiment_types.experiment import Experiment
 from smallab.plugins import opened
-from smallab.runner.options import Rerun, check_limits, check_rerun, copied, listed
+from smallab.runner.options import Rerun, as_texts, check_limits, check_rerun, checked_copy
 from smallab.runner.outcome import BatchResult, Report
 from smallab.runner.record import run_record
 from smallab.runner.selection import select
@@ -120,26 +120,28 @@ class ExperimentRunner(Hooks):
         """
         rerun = check_rerun(rerun, continue_from_last_run)
         limits = check_limits(num_parallel, retries, timeout, resources)
-        asked, experiment = listed(specifications), copied(experiment)
+        asked, experiment = as_texts(specifications), checked_copy(experiment)
         storage = open_storage(self._folder, name, experiment.format)
         completed, failed = storage.recover()
-        pending, again, skipped = select(rerun, asked, completed, failed, storage, experiment)
+        pending, to_forget, skipped = select(rerun, asked, completed, failed, storage, experiment)
         result = BatchResult(storage, skipped)
         counts = {"pending": len(pending), "skipped": len(skipped)}
-        _log.info("%s: %d to run, %d completed before; results in %s", name, *counts.values(), storage.folder)
+        _log.info("%s: %d to run, %d completed before; see %s", name, len(pending), len(skipped), storage.folder)
         if pending:
             schedule = opened("backends.schedule").Schedule(experiment, backend, limits)
-            failed_before = len(pending.keys() & failed)
-            with storage.run(run_record(experiment) | counts | {"failed_before": failed_before}) as run:
-                storage.forget(again)
+            record = run_record(experiment) | counts | {"failed_before": len(pending.keys() & failed)}
+            with storage.run(record) as run:
+                storage.forget(to_forget)
+                # Each is passed to `execute` in a worker, as often as retries= allows; nothing starts before the first
+                # report is taken.
                 reports = schedule.reports(storage, run.id, _unfinished(pending, result, propagate_exceptions))
                 self.tell("set_experiment_name", lambda: name)
                 self.tell("on_batch_start", lambda: name, lambda: [parsed(text) for text in pending])
                 shown = opened("display.progress").progress(name, **counts, show=show_progress)
                 with shown as advance, closing(reports):
-                    for report in _with_parts(reports):
+                    for report in _with_parts(reports, result):
                         result.add(report)
-                        run.ended(report.text, report.status)
+                        run.note(report.text, report.status)
                         self._tell(report, storage, is_first_failure=result.counts["failed"] == 1)
                         if report.text in pending:
                             advance(report.status)
@@ -181,13 +183,12 @@ def _unfinished(pending: Iterable[str], result: BatchResult, stop_at_failure: bo
     for text in pending:
         if stop_at_failure and not result:
             return
-        if not result.has_completed(text):  # else another one produced its result on the way
+        if not result.has_completed(text):  # else it was another one's part
             yield text
 
 
-def _with_parts(reports: Iterable[Report]) -> Iterator[Report]:
-    """Yield the reports, each behind one for every specification whose result it saved on the way."""
+def _with_parts(reports: Iterable[Report], result: BatchResult) -> Iterator[Report]:
+    """Yield each report, after a "completed" one for every part that it saved; each specification once."""
     for report in reports:
-        for part in report.parts:
-            yield Report(part, part, "completed")
-        yield report
+        parts = [Report(part, part, "completed") for part in report.parts]
+        yield from (each for each in [*parts, report] if not result.has_completed(each.text))

@@ -32,24 +32,25 @@ def select(
     -------
     pending
         What runs.
-    again
-        What of it counts as completed until it begins to run.
+    to_forget
+        What of it is listed as completed: it is taken off the list before anything runs.
     skipped
         What had completed before, and is not run.
     """
-    before = {text: None for text in asked if text in completed}
+    completed_before = {text: None for text in asked if text in completed}
     if rerun == "all":
-        runs = set(asked)
+        chosen = set(asked)
     elif rerun == "failed":
-        runs = asked.keys() & failed
+        chosen = asked.keys() & failed
     elif rerun == "changed":
-        runs = set(made_by_other_code(before, storage, experiment))
+        chosen = set(made_by_other_code(completed_before, storage, experiment))
     elif rerun == "missing":
-        runs = asked.keys() - before | set(_without_result(before, storage))
+        chosen = (asked.keys() - completed) | set(_without_result(completed_before, storage))
     else:
-        runs = asked.keys() - before
-        _warn_of_doubtful(before, storage, experiment)
-    return _among(asked, runs), _among(before, runs), _among(before, before.keys() - runs)
+        chosen = asked.keys() - completed
+        _warn_of_doubtful(completed_before, storage, experiment)
+    skipped = completed_before.keys() - chosen
+    return _among(asked, chosen), _among(completed_before, chosen), _among(completed_before, skipped)
 
 
 def _among(texts: Texts, chosen: Collection[str]) -> Texts:

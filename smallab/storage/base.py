@@ -1,4 +1,8 @@
-"""What a place for batches must do. The folder tree is one such place; whoever reads or runs a batch knows no other."""
+"""What the storage of a batch must do, whatever it is made of; the folder tree is one such storage.
+
+What happens to a specification is first an *event*. When a run ends, its events go into the *lists* of what completed
+and what failed. *Known* is both together. `Storage.recover` brings in the events of runs that died.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +62,7 @@ class Event:
     details
         What else was told: the specification's label, how far it is, …
     is_counted
-        What came of it is known to `Storage.listed` already, which may even have forgotten it since.
+        The lists have taken it in already: then they decide, for somebody may have run `forget` since.
     """
 
     name: str
@@ -114,12 +118,12 @@ class Run(ABC):
     id: str
 
     @abstractmethod
-    def ended(self, text: str, status: Status) -> None:
+    def note(self, text: str, status: Status) -> None:
         """Note what came of a specification, so that it is listed when the run ends."""
 
 
 class Storage(ABC):
-    """One batch in a place. A specification is known there by its canonical JSON, `text`.
+    """The storage of one batch. A specification is known there by its canonical JSON, `text`.
 
     Attributes
     ----------
@@ -128,7 +132,7 @@ class Storage(ABC):
     folder
         The absolute folder for the batch's files.
     root
-        Where its place keeps the batches: what `batch_names` takes.
+        The folder of all batches: what `batch_names` takes.
     """
 
     name: str
@@ -158,7 +162,7 @@ class Storage(ABC):
         Raises
         ------
         ValueError
-            What tells that is damaged; the message names the place and the way out.
+            A list is damaged; the message names the place in it and the way out.
         """
 
     @abstractmethod
@@ -232,7 +236,7 @@ class Storage(ABC):
 
 
 def open_storage(folder: str | os.PathLike[str] | None, name: str, format: str | Format = "pickle") -> Storage:
-    """Return the place of a batch.
+    """Return the storage of a batch.
 
     Parameters
     ----------

@@ -6,15 +6,17 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from smallab.observation import Metadata, Observation
+from smallab.running import ARTEFACTS
 from smallab.specification import SpecificationError, canonical
 from smallab.storage.base import Format
 from smallab.storage.exceptions import failure_of
 from smallab.storage.files import entries
 from smallab.storage.folder import Folder
-from smallab.storage.paths import is_call, new_id
+from smallab.storage.paths import check_name, is_call, new_id
 from smallab.storage.results import read_metadata
 
 
@@ -97,6 +99,13 @@ class Calls(Folder):
     def has_failed(self, id: str) -> bool:
         """Tell whether a call that has ended raised."""
         return os.path.exists(self.paths.failure(id))
+
+    def artefacts(self, id: str) -> list[Path]:
+        """Return the files that an observation wrote under ``current_dir()``, sorted; LookupError where it is none."""
+        folder = Path(self.paths.of(check_name(id)))
+        if not folder.is_dir():
+            raise LookupError(f"{self.name} has no observation {id!r}: there is no folder {folder}")
+        return sorted(path for path in (folder / ARTEFACTS).rglob("*") if path.is_file())
 
     def observations(self) -> Iterator[Observation]:
         """Yield what a batch of this name completed and what failed in it, then the calls, the oldest first."""

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from smallab.storage.files import entries, make_folder, remove, replace
+from smallab.storage.paths import CHECKPOINTS
 from smallab.storage.pickling import Unpickler, pickler
 
 _log = logging.getLogger("smallab")
@@ -19,19 +20,19 @@ KEPT = 3
 
 
 class Checkpoints:
-    """The checkpoints in one folder, the newest three of them.
+    """The checkpoints of one specification, the newest three of them.
 
     Parameters
     ----------
     folder
-        Where they are: ``<specification's folder>/checkpoints``. It is made when the first one is saved.
+        The specification's folder: they are in one of their own in it, which is made when the first one is saved.
     names
         The names that the experiment's module knows. Classes among them are saved by name, also those of
         ``__main__``: when it goes on they are what the experiment knows then, so that ``is`` and ``isinstance`` hold.
     """
 
     def __init__(self, folder: str, names: Mapping[str, Any]) -> None:
-        self._folder, self._names = folder, names
+        self._folder, self._names = f"{folder}/{CHECKPOINTS}", names
 
     def _numbers(self) -> list[int]:
         """Return the numbers of steps after which there is a checkpoint, the newest first."""

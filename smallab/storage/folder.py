@@ -56,7 +56,7 @@ class FolderRun(Run):
         completed, failed = self.reported["completed"], self.reported["failed"]
         return {"completed": len(completed), "failed": len(failed.keys() - completed.keys())}
 
-    def ended(self, text: str, status: Status) -> None:
+    def note(self, text: str, status: Status) -> None:
         """Note what came of a specification, so that it is listed when the run ends."""
         self.reported[status][text] = None
 
@@ -177,8 +177,8 @@ class Folder(Storage):
             with suppress(FileNotFoundError):  # where the batch vanished, the reports are still here
                 make_folder(self.paths.journal)
             own = self._lists.files().get(run.id, [])
-            if not is_complete:
-                journaled = self._lists.journaled(own)
+            if not is_complete or self._lists.completions(own) > len(run.reported["completed"]):
+                journaled = self._lists.journaled(own)  # a report was lost: its worker died, or nobody took it
                 run.reported["completed"] |= dict.fromkeys(journaled.completed)
                 run.reported["failed"] |= journaled.failed
             self._write_record(run.id, {**record, **run.counts, "ended": iso(time.time())})

@@ -25,6 +25,7 @@ from smallab.storage.files import at_once
 from smallab.storage.paths import Owner
 
 _APPEND = os.O_WRONLY | getattr(os, "O_BINARY", 0) | os.O_CREAT | os.O_APPEND
+_COMPLETION = b'{"event": "completed"'
 _CHUNK = 1 << 20  # bytes of a journal that are held at a time
 _decode = json.JSONDecoder().raw_decode
 _SPECIFICATION = ',"specification":'  # stands before what a line ends in
@@ -94,6 +95,13 @@ def read_lines(path: str, offset: int) -> Iterator[tuple[bytes, int]]:
                     return
                 offset += len(line)
                 yield line, offset
+
+
+def count_completions(path: str) -> int:
+    """Return how many lines of a journal tell of a completion; none where there is no journal."""
+    with suppress(FileNotFoundError), open(path, "rb") as file:
+        return sum(line.startswith(_COMPLETION) for line in file)
+    return 0
 
 
 def parsed_event(line: bytes, owner: Owner, is_counted: bool = False) -> Event | None:

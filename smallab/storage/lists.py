@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from smallab.specification import Texts, canonical, digest
 from smallab.storage.files import entries, flush, remove, replace, signature_of, write_new
-from smallab.storage.journal import Journaled, read_counted
+from smallab.storage.journal import Journaled, count_completions, read_counted
 from smallab.storage.list_files import UnreadableListError, read_list, write_list
 from smallab.storage.lock import Lock
 from smallab.storage.paths import Owner, Paths, Which, new_id
@@ -95,6 +95,10 @@ class Lists:
             if owner := owned.get(name):
                 journaled.read(f"{self._paths.journal}/{name}", owner, counted.get(name, 0))
         return journaled
+
+    def completions(self, names: Iterable[str]) -> int:
+        """Return how many completions journals tell, at a fraction of the cost of reading what they tell."""
+        return sum(count_completions(f"{self._paths.journal}/{name}") for name in names if name.endswith(".jsonl"))
 
     def left_behind(self) -> LeftBehind:
         """Return what runs left behind that are not alive."""

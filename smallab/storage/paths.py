@@ -12,6 +12,8 @@ from typing import Literal, Self
 
 Which = Literal["completed", "failed"]
 
+CHECKPOINTS = "checkpoints"  # the folder of them, in a specification's own
+
 _ILLEGAL = re.compile(
     r'[<>:"/\\|?*\x00-\x1f\ud800-\udfff]|^\s|[. ]$|^(con|prn|aux|nul|con(in|out)\$|com[0-9¹²³]|lpt[0-9¹²³]) *(\.|$)',
     re.IGNORECASE,
@@ -138,7 +140,7 @@ class Paths:
 
     def checkpoints(self, id: str) -> str:
         """Return the folder of a specification's checkpoints."""
-        return f"{self.folder}/{id}/checkpoints"
+        return f"{self.folder}/{id}/{CHECKPOINTS}"
 
     def result(self, id: str, suffix: str) -> str:
         """Return the file of a result in a format."""

@@ -26,8 +26,8 @@ from typing import Any, Literal, TypedDict, TypeVar, Unpack
 from smallab.callbacks import CallbackManager
 from smallab.observation import SpecificationFailed
 from smallab.specification import Specification, canonical
+from smallab.storage.base import open_storage
 from smallab.storage.exceptions import failure_of
-from smallab.storage.paths import check_name, root_folder
 from smallab.storage.presence import HOST
 
 _log = logging.getLogger("smallab")
@@ -197,7 +197,7 @@ class EmailCallbackBatchOnly(CallbackManager):
     def _place(self) -> str:
         lines = [f"Host: {HOST} (process {os.getpid()})"]
         with suppress(ValueError):  # a name that no runner would take, so there is no folder
-            folder = Path(root_folder(self._folder), check_name(self.experiment_name))
+            folder = Path(open_storage(self._folder, self.experiment_name).folder)
             lines += [f"Folder: {folder}"] if folder.is_dir() else []
         if self._started is not None:
             lines.append(f"Time since it started: {timedelta(seconds=max(0, round(time.time() - self._started)))}")

@@ -12,8 +12,8 @@ from typing import Any, Self
 
 from smallab.callbacks import CallbackManager
 from smallab.specification import Specification, canonical
+from smallab.storage.base import open_storage
 from smallab.storage.exceptions import failure_of
-from smallab.storage.paths import check_name, root_folder
 
 _log = logging.getLogger("smallab")
 
@@ -140,7 +140,7 @@ def configure_logging_default(name: str, folder: str | os.PathLike[str] | None =
     >>> line.endswith("INFO squares: hello\n")
     True
     """
-    path = Path(root_folder(folder), check_name(name), "log.txt")
+    path = Path(open_storage(folder, name).folder, "log.txt")
     for handler in [handler for handler in _log.handlers if isinstance(handler, BatchLog)]:
         if handler.baseFilename == str(path) and path.exists():  # else somebody deleted the batch since
             return handler
