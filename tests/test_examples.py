@@ -59,7 +59,7 @@ PRINTED = {  # regular expressions, found in this order in what an example print
         "^training  running",
         r"^  Running \(\d\)$",
         "^training  ended",
-        "^12/12 done, 4 failed",
+        "^8/12 completed, 4 failed",
     ],
     "20_checkpoints": [r"^at [23]\.\d+, the same as without interruption: True$", "going on after 130 steps$"],
 }

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from smallab import Experiment, ExperimentRunner, load_results, specification_hash
+from smallab.storage.base import open_storage
 
 CHECKOUT = Path(__file__).parent.parent
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
@@ -200,9 +201,12 @@ def test_when_things_go_wrong(batches_in_tmp_path, caplog):
 
     caplog.clear()
     assert len(runner.run("trouble", specifications, Trouble()).skipped) == 3
-    assert "1 of 3 specifications listed in completed.json have no result" in caplog.text
+    assert "1 of 3 results that are skipped are not there any more" in caplog.text
 
     (folder / "completed.json").write_text('[{"does"', encoding="utf-8")
+    with pytest.raises(ValueError, match="smallab rebuild trouble"):
+        runner.run("trouble", specifications, Trouble())
+    open_storage(None, "trouble").rebuild()
     again = runner.run("trouble", specifications, Trouble())
     assert [specification["does"] for specification in again.skipped] == ["well"]  # the only whole result there was
     assert [specification["does"] for specification in again.completed] == ["be damaged", "be deleted"]

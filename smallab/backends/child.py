@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import multiprocessing
 import os
 import signal
 import sys
@@ -31,6 +32,7 @@ def serve(runner: Connection, crash: int | None) -> None:
     crash
         The descriptor of the file that is to tell where the code was, should this process not live to tell.
     """
+    multiprocessing.current_process().name = "smallab worker"  # so that whoever asks knows that it is one
     with suppress(EOFError, OSError):  # nobody is left to tell
         pid, resource, idle_seconds = runner.recv()
         threading.Thread(target=_end_with, args=(pid,), daemon=True).start()

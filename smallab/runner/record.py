@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -21,6 +22,7 @@ from smallab.storage.base import Storage, iso
 
 _log = logging.getLogger("smallab")
 
+_one_at_a_time = threading.Lock()  # ast.parse of two threads at once may raise SystemError in Python 3.11 (gh-106905)
 GIT_SECONDS = 3.0  # all that git may take before the batch starts without its answer
 DIFF_CHARACTERS = 100_000  # of uncommitted changes; a changed data file can have gigabytes
 _DISTRIBUTION = re.compile(r"(?P<name>.+?)-(?P<version>\d[^-]*)(-.*)?\.(dist|egg)-info")
@@ -120,12 +122,13 @@ def source(thing: object) -> str | None:
     code = _code(thing)
     if code is not thing and inspect.isroutine(code) and hasattr(thing, "code"):
         return cast("str | None", thing.code)
-    try:
-        return inspect.getsource(code)
-    except (OSError, TypeError):  # a class of __main__, in a notebook or in a worker: its methods know their file
-        file = _file(code)
-        lines = linecache.getlines(file)
-        return "".join(_class_in(lines, code.__name__) if os.path.isfile(file) else lines) or None
+    with _one_at_a_time:
+        try:
+            return inspect.getsource(code)
+        except (OSError, TypeError):  # a class of __main__, in a notebook or in a worker: its methods know their file
+            file = _file(code)
+            lines = linecache.getlines(file)
+            return "".join(_class_in(lines, code.__name__) if os.path.isfile(file) else lines) or None
 
 
 def _class_in(lines: list[str], name: str) -> list[str]:
