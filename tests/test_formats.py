@@ -93,12 +93,12 @@ class TestStorageOnEveryFormat:
         for reader in (storage, Folder(storage.root, "batch")):
             assert reader.completed_by(saved) == "1"
             reader.rebuild()
-            assert list(reader.known()[0]) == [saved]
+            assert list(reader.listed()[0]) == [saved]
         with open(self.file_of(storage, saved), "ab") as file:
             file.write(b"more")
         assert storage.completed_by(saved) is None
         storage.rebuild()
-        assert storage.known() == ({}, {})
+        assert storage.listed() == ({}, {})
 
     def test_a_damaged_one_is_a_failure_that_names_the_file(self, storage, saved):
         path = self.file_of(storage, saved)
