@@ -31,10 +31,8 @@ TIMES_PER_SECOND = 4.0
 
 def usable_console() -> Console | None:
     """Return a console for stderr, a terminal; None where no bar can be drawn on it, or where something else is."""
-    if (
-        _Bar.shown or multiprocessing.current_process().name != "MainProcess"
-    ):  # a batch inside another: in this process, or in a worker
-        return None
+    if _Bar.shown or multiprocessing.current_process().name != "MainProcess":
+        return None  # a batch inside another one: in this process, or in a worker
     if isinstance(sys.stderr, FileProxy) or isinstance(sys.stdout, FileProxy):  # the user has a rich display running
         return None
     console = _Console()
