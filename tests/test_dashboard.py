@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,10 @@ pytest.importorskip("textual")
 from traces import BOUND, batches_in_processes, fail, living, tell, text, wait_for
 
 from smallab.command_line.dashboard import Dashboard
-from smallab.command_line.frame import Drawing
+from smallab.command_line.frame import Drawing, time_of_day
 from smallab.dashboard import dashboard
-from smallab.reading.state import Watch
+from smallab.display.figures import Figures
+from smallab.reading.state import View, Watch
 from smallab.storage.base import open_storage
 
 
@@ -84,8 +86,20 @@ def test_what_an_experiment_names_or_raises_is_only_text(full):
     assert all(row.plain.isprintable() for row in rows)
     details = full.details(group.members[0].id)
     assert all(line.isprintable() for line in drawing.details(details).plain.split("\n"))
-    assert drawing.line(80, "[red]\ud800 \x1b[2J").plain == "[red]   [2J"
+    assert drawing.line(80, "[red]\ud800 \x1b[2J").plain == r"[red]\ud800 \x1b[2J"
     assert len(drawing.plain_lines("x" * 10**6)) < 10**6, "what is too long for a screen is left out"
+
+
+def test_how_many_there_are_may_be_unknown(full, monkeypatch):
+    monkeypatch.setattr(View, "figures", Figures(pending=None, skipped=2, completed=3, failed=1))
+    _, bar, text = plain(Drawing().head(full, 80, 24))
+    assert (bar, text) == ("─" * 80, "5 completed, 1 failed, 2 skipped")
+
+
+def test_what_failed_on_another_day_is_shown_with_that():
+    assert time_of_day("2020-02-03T12:00:00+00:00") == "02-03"
+    assert re.fullmatch(r"\d\d:\d\d:\d\d", time_of_day(datetime.now(UTC).isoformat()))
+    assert time_of_day("what a damaged file tells") == ""
 
 
 def test_a_terminal_that_takes_only_ascii_gets_only_ascii(full):
@@ -207,7 +221,7 @@ def test_enter_opens_a_group_a_failure_and_its_traceback(storage, run):
         await driven.see(r"^ValueError: never$")
         await driven.see(r"^  Failed \(13, the latest first\)$")
         await driven.press("enter")
-        await driven.see(r"^  File \[bold\] *.py$")
+        await driven.see(r"^  File \[bold\]\.py$")
         await driven.see(r'^  "x": 149$')
         await driven.press("escape")
         await driven.see(r"^  Failed \(13, the latest first\)$")
@@ -229,7 +243,7 @@ def test_enter_opens_what_runs_and_follows_its_log(storage, run):
         (folder / "log.txt").write_text("epoch 1\nepoch 2\n", encoding="utf-8")
         await driven.see("^epoch 2$")
         tell(storage, run, "completed", 3)
-        await driven.pilot.pause(1.0)
+        await driven.see("^it has completed meanwhile")
         await driven.see("^epoch 2$")
         await driven.press("escape")
         await driven.see(r"Running \(49\)")

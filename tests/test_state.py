@@ -523,6 +523,14 @@ def test_failures_are_grouped_by_their_message_whatever_the_numbers_in_it(storag
         assert [len(group.members) for group in watch.look().failures.groups(BOUND)] == [3, 1]
 
 
+def test_the_numbers_of_a_message_s_colours_do_not_count(storage):
+    with living(storage) as run:
+        for x in (4, 5):
+            fail(storage, run, x, f"\x1b[1;31mred\x1b[0m {x}\n")
+        (group,) = Watch(storage).look().failures.groups(BOUND)
+        assert (group.why, group.members[0].message) == ("ValueError: red … ", "red 5 ")
+
+
 def test_failures_that_are_not_read_yet_are_a_group_of_their_own(storage):
     with living(storage, 100) as run:
         for x in range(5):
