@@ -2,15 +2,24 @@
 
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from traces import fail, id_of, journal_of, journal_of_another, living, tell, text
+from traces import (
+    BOUND,
+    batches_in_processes,
+    fail,
+    id_of,
+    journal_of,
+    journal_of_another,
+    living,
+    tell,
+    text,
+    wait_for,
+)
 
 from smallab import Experiment, ExperimentRunner
 from smallab.reading.failures import UNREADABLE
@@ -19,39 +28,7 @@ from smallab.specification import canonical, digest
 from smallab.storage.base import open_storage
 from smallab.storage.presence import GRACE_SECONDS
 
-BOUND = 60  # seconds, for what should take one
 not_on_windows = pytest.mark.skipif(os.name == "nt", reason="there, nobody can tell that a process is gone")
-
-SCRIPT = """
-import os, sys, time
-from pathlib import Path
-from smallab import Experiment, ExperimentRunner
-from smallab.experiment_types import CheckpointedExperiment
-
-def wait_for(name):
-    until = time.monotonic() + 120
-    while not Path(name).exists():
-        assert time.monotonic() < until, name
-        time.sleep(0.005)
-
-class Steps(CheckpointedExperiment):
-    def get_name(self, specification):
-        return f"net {specification['n']}"
-    def initialize(self, specification):
-        self.n, self.steps = specification["n"], 0
-    def step(self):
-        self.steps += 1
-        if self.n == 0:
-            raise ValueError("the loss is not a number")
-        if self.steps == 2 and self.n > 1:
-            wait_for(f"go{self.n}")
-        return {} if self.steps == 3 else (self.steps, 3)
-
-if __name__ == "__main__":
-    begin, end, parallel, backend = *map(int, sys.argv[1:4]), sys.argv[4]
-    batch = [{"n": n} for n in range(begin, end)]
-    ExperimentRunner(Path("runs")).run("digits", batch, Steps(), num_parallel=parallel, backend=backend)
-"""
 
 
 @pytest.fixture
@@ -61,28 +38,8 @@ def storage(tmp_path):
 
 @pytest.fixture
 def start(tmp_path):
-    """Return a function that starts a batch in a process of its own: net 0 fails, net 1 completes, the others wait."""
-    (tmp_path / "batch.py").write_text(SCRIPT, encoding="utf-8")
-    processes = []
-
-    def start(begin, end, parallel=2, backend="threading"):
-        command = [sys.executable, "batch.py", *map(str, (begin, end, parallel)), backend]
-        process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
-        processes.append(process)
-        return process
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.wait()
-
-
-def wait_for(condition):
-    until = time.monotonic() + BOUND
-    while not (found := condition()):
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    return found
+    with batches_in_processes(tmp_path) as start:
+        yield start
 
 
 def seen(watch, **wanted):
@@ -271,6 +228,7 @@ def test_lines_that_are_being_written_or_were_cut_short(storage):
         b"3",
         b'{"event":3}',
         b'{"event":"started","id":"../..","time":"2026","specification":{}}',
+        b'{"event":"failed","id":"../..","time":"2026","specification":{}}',
         b'{"event":"started","id":"%s","time":"2026","specification":{"x":2}}' % id_of(1).encode(),
         b'{"event":"started","id":"%s","time":2026,"specification":{"x":1}}' % id_of(1).encode(),
         b'{"event":["started"],"id":"%s","time":"2026","specification":{"x":1}}' % id_of(1).encode(),
@@ -563,6 +521,14 @@ def test_failures_are_grouped_by_their_message_whatever_the_numbers_in_it(storag
         tell(storage, run, "started", 5)
         tell(storage, run, "completed", 2)
         assert [len(group.members) for group in watch.look().failures.groups(BOUND)] == [3, 1]
+
+
+def test_the_numbers_of_a_message_s_colours_do_not_count(storage):
+    with living(storage) as run:
+        for x in (4, 5):
+            fail(storage, run, x, f"\x1b[1;31mred\x1b[0m {x}\n")
+        (group,) = Watch(storage).look().failures.groups(BOUND)
+        assert (group.why, group.members[0].message) == ("ValueError: red … ", "red 5 ")
 
 
 def test_failures_that_are_not_read_yet_are_a_group_of_their_own(storage):

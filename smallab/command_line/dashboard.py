@@ -1,7 +1,7 @@
 """A batch in the terminal, live: how far it is, what runs, and what failed and why (extra ``dashboard``).
 
-`smallab.watching` reads, `frame` draws, `screens` shows it and takes the keys; this is the application that holds them
-together.
+`smallab.reading.state` reads, `frame` draws, `screens` shows it and takes the keys; this is the application that holds
+them together.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import ClassVar
 
+from smallab.display.figures import duration
 from smallab.reading.state import Watch
 from smallab.storage.base import open_storage
 
@@ -23,7 +24,7 @@ try:
     from textual.binding import Binding, BindingType
     from textual.message import Message
 
-    from smallab.command_line.frame import Drawing, duration
+    from smallab.command_line.frame import Drawing
     from smallab.command_line.looking import Looker, Seen
     from smallab.command_line.screens import BatchScreen, Shown, Wanted
 except ModuleNotFoundError as error:
@@ -86,7 +87,7 @@ def _is_terminal(console: Console) -> bool:
 def _print_once(watch: Watch, console: Console) -> None:
     view = watch.look()
     groups = view.failures.groups(READING_SECONDS_ONCE)
-    height = console.height - 1 if console.is_terminal else PRINTED_LINES
+    height = max(1, console.height - 1) if console.is_terminal else PRINTED_LINES
     lines = Drawing.on(console).frame(view, groups, console.width, height)
     console.print(Group(*lines), crop=False)
 

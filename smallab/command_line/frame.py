@@ -1,33 +1,30 @@
 """What is drawn of a batch, line by line: a function of what was seen and of the width of the terminal.
 
 Nothing that an experiment names or raises is ever more than text: no markup is parsed, and what is not printable
-(escape sequences, line breaks, halves of characters) is replaced.
+(escape sequences, halves of characters) is spelled out.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from smallab.display.figures import Figures
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.text import Text
+
+from smallab.display.figures import Figures, duration, local_time
+from smallab.display.plain import plain, plain_lines
 from smallab.reading.failures import FailedSpecification, FailureGroup
 from smallab.reading.state import Details, Run, Running, View
 
-try:
-    from rich.cells import cell_len, set_cell_size
-    from rich.console import Console
-    from rich.text import Text
-except ModuleNotFoundError as error:
-    raise ImportError('the dashboard needs textual: pip install "smallab[dashboard]"') from error
-
 QUIET_SECONDS = 30.0  # without a sign of life after which that is shown: it comes every 5 seconds
 LONGEST_LINE = 1000  # characters of a text that stands in one line
-LONGEST_TEXT = 100_000  # characters of a traceback or a log file that are shown
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # in the messages of some exceptions
+LONGEST_TEXT = 20_000  # characters of a traceback or a log file that are shown: Textual takes its time for each line
+_CONSOLE = Console()  # to wrap lines, whatever the terminal
 _STATES = {  # in the order in which they matter where several runs are shown together
     "running": ("running", "green"),
     "killed": ("killed", "bold red"),
@@ -72,19 +69,19 @@ class Drawing:
 
     def plain(self, text: str) -> str:
         """Return a text as one line that cannot harm a terminal, or a file that does not take all of Unicode."""
-        text = _COLOURS.sub("", text[:LONGEST_LINE])
-        text = "".join(character if character.isprintable() else " " for character in text)
-        if self.ascii_only:
-            return text.replace("…", self.cut).encode("ascii", "replace").decode()
-        return text
+        return self._encodable(plain(text[:LONGEST_LINE]))
 
     def plain_lines(self, text: str) -> str:
         """Return a text of several lines, each as harmless; of a long text, the beginning and the end."""
         if len(text) > LONGEST_TEXT:
             half = LONGEST_TEXT // 2
             text = f"{text[:half]}\n{self.cut}\n{text[-half:]}"
-        lines = text.expandtabs(4).splitlines()
-        return "\n".join(self.plain(line[begin : begin + LONGEST_LINE]) for line in lines for begin in _begins(line))
+        return self._encodable(plain_lines(text))
+
+    def _encodable(self, text: str) -> str:
+        if not self.ascii_only:
+            return text
+        return text.replace("…", self.cut).encode("ascii", "replace").decode()
 
     def line(self, width: int, *parts: str | tuple[str, str]) -> Text:
         """Return one line of texts and styled texts, whatever they hold, cut where it is too long."""
@@ -106,7 +103,11 @@ class Drawing:
 
     def wrapped(self, text: str, width: int, most: int, style: str = "") -> list[Text]:
         """Return a text in as many lines as it takes, so many at the most."""
-        return [self.line(width, (line, style)) for line in _wrapped(self.plain(text), width, most)]
+        lines = list(Text(self.plain(text), style).wrap(_CONSOLE, width))
+        if len(lines) > most:
+            lines[most - 1].truncate(width - 1)
+            lines[most - 1].append(self.cut)
+        return lines[:most]
 
     # The head: the batch, its figures, its runs.
 
@@ -121,9 +122,9 @@ class Drawing:
             lines += self._waiting(view, width, height)
         for run in view.runs:
             lines += self._trouble(run, width, height)
-        if view.exists and not view.alive:
-            listed = f"in the batch: {len(view.completed)} completed, {len(view.failures)} failed"
-            lines += self.wrapped(listed, width, height)
+        counts = [f"{count} {status}" for status, count in view.counts.items() if count]
+        if counts and not view.alive:
+            lines += self.wrapped(f"in the batch: {', '.join(counts)}", width, height)
         if len(view.runs) > 1:
             room = max(0, height // 3 - len(lines))
             lines += [self._run(run, width) for run in view.runs[:room]]
@@ -140,9 +141,10 @@ class Drawing:
 
     def _progress(self, figures: Figures, width: int) -> Text:
         """Return a bar as wide as the terminal: completed, failed, and the rest."""
-        total = max(1, figures.total or 0)
-        ended = width * (figures.skipped + figures.ended) // total
-        failed = min(ended, -(-width * figures.failed // total))  # one failure among thousands is seen, too
+        ended = failed = 0
+        if figures.total:
+            ended = width * (figures.skipped + figures.ended) // figures.total
+            failed = min(ended, -(-width * figures.failed // figures.total))  # one among thousands is seen, too
         bars = (self.bar * (ended - failed), "green"), (self.bar * failed, "red")
         return self.line(width, *bars, (self.rest * (width - ended), "dim"))
 
@@ -188,7 +190,7 @@ class Drawing:
         """Return a small bar and the numbers, where it says how far it is."""
         if item.share is None:
             return []
-        numbers = "/".join(f"{n:.6g}" if isinstance(n, float) else str(n) for n in (item.done, item.total))
+        numbers = f"{item.done:.9g}/{item.total:.9g}"
         columns = max(6, width // 6)
         full = int(columns * item.share)
         aligned = f" {numbers:>{min(9, width // 10)}}"
@@ -218,7 +220,7 @@ class Drawing:
         text = Text()
         text.append(f"{self.plain(details.label)}\n", "bold")
         verb = "failed" if details.failed else "started"
-        text.append(f"{details.id}  {verb} {moment(details.time)}\n", "dim")
+        text.append(f"{details.id}  {verb} {local_time(details.time)}\n", "dim")
         why = ": ".join(part for part in (details.type, details.message) if part)
         parts = (
             ("", why, "red"),
@@ -238,8 +240,7 @@ class Drawing:
         """Return a batch as it is now, for those who only look once: in so many lines at the most."""
         lines = self.head(view, width, height)
         items = view.running or view.interrupted
-        room = height - len(lines)
-        first, second = shared_room(room, len(items) + 1 if items else 0, len(groups) + 1 if groups else 0)
+        first, second = shared_room(height - len(lines), len(items), len(groups))
         if first > 1:
             hosts = several_hosts(items)
             lines.append(self.line(width, (f"  {in_hand(view)} ({_counted(first - 1, len(items))})", "bold")))
@@ -251,14 +252,17 @@ class Drawing:
 
 
 def shared_room(room: int, first: int, second: int) -> tuple[int, int]:
-    """Return how many lines each of two lists gets that want so many: half of them, and what the other leaves.
+    """Return how many lines each of two lists of so many rows gets: half of them, and what the other leaves.
+
+    A list has a heading, if it has rows.
 
     Examples
     --------
     >>> shared_room(20, 50, 50), shared_room(20, 3, 50), shared_room(20, 50, 3), shared_room(20, 3, 0)
-    ((10, 10), (3, 17), (17, 3), (3, 0))
+    ((10, 10), (4, 16), (16, 4), (4, 0))
     """
     room = max(0, room)
+    first, second = first + bool(first), second + bool(second)
     given = min(first, max((room + 1) // 2, room - second))
     return given, min(second, room - given)
 
@@ -301,35 +305,10 @@ def several_hosts(items: Sequence[Running]) -> bool:
     return len({item.host for item in items}) > 1
 
 
-def duration(seconds: float) -> str:
-    """Return a duration as ``m:ss``, ``h:mm:ss`` or ``d days``."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours >= 100:  # four days: nobody counts the minutes any more
-        return f"{hours // 24} days"
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
 def time_of_day(when: str) -> str:
-    """Return when it was (ISO 8601): the time of day, or the day where that is another one."""
-    found = _local(when)
-    if found is None:
-        return ""
-    today = datetime.now().astimezone().date()
-    return f"{found:%H:%M:%S}" if found.date() == today else f"{found:%b %d}"
-
-
-def moment(when: str) -> str:
-    """Return when it was (ISO 8601): the day and the time."""
-    found = _local(when)
-    return f"{found:%Y-%m-%d %H:%M:%S}" if found else ""
-
-
-def _local(when: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(when).astimezone()
-    except (ValueError, OverflowError):  # what a damaged file tells
-        return None
+    """Return when it was (ISO 8601): the time of day; month and day where that is another one; empty if it is none."""
+    day, _, time = local_time(when).partition(" ")
+    return time if day == f"{datetime.now().astimezone():%Y-%m-%d}" else day[5:]
 
 
 def _runner(run: Run) -> str:
@@ -338,22 +317,3 @@ def _runner(run: Run) -> str:
 
 def _counted(shown: int, count: int) -> str:
     return str(count) if shown >= count else f"1 to {shown} of {count}"
-
-
-def _begins(line: str) -> range:
-    """Return where the parts of a long line begin."""
-    return range(0, max(1, len(line)), LONGEST_LINE)
-
-
-def _wrapped(text: str, width: int, most: int) -> list[str]:
-    """Return a text in so many lines at the most; the last one may be too long."""
-    lines, words = [""], text.split(" ")
-    for place, word in enumerate(words):
-        if not lines[-1] or cell_len(lines[-1]) + 1 + cell_len(word) <= width:
-            lines[-1] += f" {word}" if lines[-1] else word
-        elif len(lines) < most:
-            lines.append(word)
-        else:
-            lines[-1] = " ".join([lines[-1], *words[place:]])
-            break
-    return lines

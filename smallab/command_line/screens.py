@@ -227,8 +227,7 @@ class BatchScreen(Searched):
         lines = self.drawing.head(view, self.size.width, self.lines_left)
         lines += [Text()] * (self.size.height >= AIR)
         self.head(lines)
-        room = self.lines_left - len(lines)
-        rooms = shared_room(room, len(running) + 1 if running else 0, len(groups) + 1 if groups else 0)
+        rooms = shared_room(self.lines_left - len(lines), len(running), len(groups))
         headings = f"{in_hand(view)} ({len(running)})", failed_heading(groups)
         hosts = several_hosts(view.running)
         self.running.draw = partial(self.drawing.running, hosts=hosts, goes_on=bool(view.running))
@@ -303,6 +302,7 @@ class DetailsScreen(Shown):
         super().__init__(drawing)
         self._id = id
         self._details: Details | None = None
+        self._is_over: bool | None = None  # it is not known yet
 
     def compose(self) -> ComposeResult:
         """Yield what it consists of."""
@@ -321,12 +321,13 @@ class DetailsScreen(Shown):
         self.app.post_message(Wanted(None))
 
     def fill(self, seen: Seen) -> None:
-        """Show what there is to read now; what it was, where it neither runs nor has failed any more."""
-        details = seen.details
-        if seen.opened != self._id:
+        """Show what there is to read now, or what there was when it ran or had failed."""
+        details = seen.details or self._details
+        is_over = not seen.details
+        if seen.opened != self._id or (details, is_over) == (self._details, self._is_over):
             return
-        if details and details != self._details:
-            self._details = details
-            self.query_one("#details", Static).update(self.drawing.details(details))
-        if not details and not self._details:
-            self.query_one("#details", Static).update(Text("It has completed meanwhile."))
+        self._details, self._is_over = details, is_over
+        text = Text("it has completed meanwhile, or waits to run again\n\n" if is_over else "", "yellow")
+        if details:
+            text.append(self.drawing.details(details))
+        self.query_one("#details", Static).update(text)

@@ -12,7 +12,8 @@ import click
 
 from smallab.command_line.options import BatchCommand, folder_option, ids_of, json_option, name_argument, open_batch
 from smallab.command_line.program import FAILED
-from smallab.command_line.terminal import Style, cut, local_time, print_dict, print_json, print_table, print_text, say
+from smallab.command_line.terminal import Style, cut, print_dict, print_json, print_table, print_text, say
+from smallab.display.figures import local_time
 from smallab.display.log_file import end_of_log
 from smallab.reading.batch import STATUSES, Batch, Item, ItemStatus
 from smallab.storage.base import batch_names

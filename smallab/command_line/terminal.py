@@ -6,7 +6,6 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import click
@@ -102,11 +101,3 @@ def cut(text: str, room: int) -> str:
 def _width() -> int:
     """Return how long a line may be: as the terminal is wide; where nobody looks, as long as it gets."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
-
-
-def local_time(time: object) -> str:
-    """Return a recorded time (ISO 8601, UTC) as the clock on the wall shows it; empty where it is none."""
-    try:
-        return f"{datetime.fromisoformat(str(time)).astimezone():%Y-%m-%d %H:%M:%S}"
-    except (ValueError, OverflowError):
-        return ""

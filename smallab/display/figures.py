@@ -143,3 +143,11 @@ def clock_time(now: datetime, seconds: float) -> str:
     if end.date() == now.date():
         return f"{end:%H:%M}"
     return f"{end:%Y-%m-%d %H:%M}"
+
+
+def local_time(time: object) -> str:
+    """Return a recorded time (ISO 8601, UTC) as the clock on the wall shows it; empty where it is none."""
+    try:
+        return f"{datetime.fromisoformat(str(time)).astimezone():%Y-%m-%d %H:%M:%S}"
+    except (ValueError, OverflowError):
+        return ""

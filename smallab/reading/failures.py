@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from smallab.display.plain import plain
 from smallab.observation import Failure
 from smallab.specification import Texts
 from smallab.storage.base import Storage
@@ -55,7 +56,7 @@ class FailedSpecification:
     time
         When it failed, ISO 8601, UTC; empty where nothing tells.
     type, message
-        Of the exception; of a long message, its beginning.
+        Of the exception; the message as one plain line, of a long one its beginning.
     pattern
         The message with an ellipsis in place of each number.
     """
@@ -196,7 +197,7 @@ class Failures:
         key = id, item.time
         if key not in self._read:
             failure, ended = reason(self._storage, item.text)
-            message = failure.message[:_MESSAGE]
+            message = plain(failure.message)[:_MESSAGE]  # else the numbers of its colours would count, too
             self._read[key] = FailedSpecification(
                 id=id,
                 label=item.label,
