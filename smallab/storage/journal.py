@@ -87,6 +87,8 @@ def read_lines(path: str, offset: int) -> Iterator[tuple[bytes, int]]:
     """
     no_journal = (FileNotFoundError, IsADirectoryError, io.UnsupportedOperation)  # the last one of a pipe, at `seek`
     with suppress(*no_journal), open(path, "rb", opener=at_once) as file:
+        if offset > os.fstat(file.fileno()).st_size:  # nobody has read what is not there
+            offset = 0
         file.seek(offset)
         while lines := file.readlines(_CHUNK):
             for line in lines:
@@ -159,8 +161,9 @@ class Journaled:
 
 def read_counted(path: str) -> dict[str, int]:
     """Return how far each journal has been counted; a file that is not there, or torn, has counted nothing."""
-    with suppress(FileNotFoundError, ValueError, AttributeError), open(path, encoding="utf-8") as file:
-        return {name: offset for name, offset in json.load(file).items() if isinstance(offset, int)}
+    torn = (ValueError, AttributeError, RecursionError)
+    with suppress(FileNotFoundError, *torn), open(path, encoding="utf-8") as file:
+        return {name: offset for name, offset in json.load(file).items() if type(offset) is int and offset >= 0}
     return {}
 
 

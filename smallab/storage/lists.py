@@ -110,7 +110,7 @@ class Lists:
                 left.to_count += names
                 left.to_clear += names
             elif presence(heartbeat, now)[0] == "silent":
-                left.to_count += [name for name in names if _size(f"{folder}/{name}") > counted.get(name, 0)]
+                left.to_count += [name for name in names if _size(f"{folder}/{name}") != counted.get(name, 0)]
         return left
 
     def owned(self, suffix: str | tuple[str, ...] = _SUFFIXES) -> dict[str, Owner]:

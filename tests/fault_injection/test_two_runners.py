@@ -314,6 +314,17 @@ def test_what_a_silent_run_journals_after_it_was_counted_is_counted_too(elsewher
     assert executed(root / "executions") == before
 
 
+@pytest.mark.parametrize("offset", ["-5", "1" + "0" * 30, "1" + "0" * 15, '"7"', "true", "null", "[" * 100_000])
+def test_what_cannot_be_how_far_a_journal_was_counted_has_counted_nothing(elsewhere, offset):
+    batch, root = elsewhere
+    journal = root / "batch" / "journal"
+    events = next(journal.glob("*.jsonl"))
+    (journal / "counted.json").write_text(f'{{"{events.name}": {offset}}}')
+    _two_minutes_later(journal)
+    assert len(run(root, batch, Counted(root / "executions")).skipped) == 3
+    assert json.loads((journal / "counted.json").read_text()) == {events.name: events.stat().st_size}
+
+
 def test_what_a_run_elsewhere_left_behind_goes_when_it_has_been_silent_for_a_day(elsewhere):
     batch, root = elsewhere
     before = executed(root / "executions")
