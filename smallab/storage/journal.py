@@ -130,14 +130,14 @@ class Journaled:
     started, failed
         Those that began, and those that failed.
     completed
-        Those that completed, with the digest of the result.
+        Those that completed, with the digests of the results: two runs may have saved one each.
     offsets
         How far each file was read.
     """
 
     started: Texts = field(default_factory=dict)
     failed: Texts = field(default_factory=dict)
-    completed: dict[str, str | None] = field(default_factory=dict)
+    completed: dict[str, set[str]] = field(default_factory=dict)
     offsets: dict[str, int] = field(default_factory=dict)
 
     def read(self, path: str, owner: Owner, offset: int) -> None:
@@ -156,7 +156,7 @@ class Journaled:
         elif event.name == "failed":
             self.failed[event.text] = None
         elif event.name == "completed":
-            self.completed[event.text] = event.details.get("digest")
+            self.completed.setdefault(event.text, set()).add(str(event.details.get("digest")))
 
 
 def read_counted(path: str) -> dict[str, int]:

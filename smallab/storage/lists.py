@@ -14,7 +14,7 @@ from smallab.storage.files import entries, flush, remove, replace, signature_of,
 from smallab.storage.journal import Journaled, read_counted
 from smallab.storage.list_files import UnreadableListError, read_list, write_list
 from smallab.storage.lock import Lock
-from smallab.storage.paths import Owner, Paths, Which, new_id
+from smallab.storage.paths import Owner, Paths, Which, is_id, new_id
 from smallab.storage.presence import clock, is_abandoned, presence
 from smallab.storage.results import is_whole
 
@@ -222,12 +222,12 @@ class Lists:
     def in_folders(self) -> tuple[Texts, Texts]:
         """Return what the folders tell: failed where there is a failure.json, completed if the result is whole."""
         completed, failed = Texts(), Texts()
-        for id in entries(self._paths.folder):
+        for id in filter(is_id, entries(self._paths.folder)):
             try:
                 with open(self._paths.specification(id), encoding="utf-8") as file:
                     text = canonical(json.load(file))
-            except (OSError, ValueError, RecursionError):  # not a folder of ours, or not whole: it runs again
-                continue
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
+                continue  # not a folder of ours, or not whole: it runs again
             if digest(text) != id:
                 continue
             if os.path.exists(self._paths.failure(id)):

@@ -1,12 +1,17 @@
 """Several runners on one batch at once: nothing is lost, and nobody waits for the dead."""
 
 import errno
+import hashlib
 import json
 import os
 import signal
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
+
+from smallab.storage.base import open_storage
 
 from .disk import Injector
 from .experiments import Counted, note, specification, specifications
@@ -344,6 +349,86 @@ def test_a_journaled_completion_whose_file_does_not_match_runs_again(elsewhere):
     result = run(root, batch, Counted(root / "executions"))
     assert [item["x"] for item in result.completed] == [1, 2]
     check_finished(root / "batch", batch)
+
+
+@pytest.mark.parametrize("kind", ["metadata.json", "pkl", "specification.json"])
+@pytest.mark.parametrize("error", [errno.EIO, errno.ESTALE, errno.EACCES])
+def test_a_share_that_is_away_for_a_moment_is_no_damage(elsewhere, kind, error, monkeypatch):
+    """Neither in a journal that is brought in nor in what is made anew from the folders."""
+    batch, root = elsewhere
+    events = next((root / "batch" / "journal").glob("*.jsonl"))
+    events.write_text(events.read_text().replace('"digest"', '"another digest"'))
+    _a_day_later(root / "batch" / "journal")
+    ids = [identity(item) for item in batch]
+    with monkeypatch.context() as patch:
+        _fail(patch, error, lambda path: any(id in path for id in ids) and path.endswith(kind))
+        assert len(run(root, batch, Counted(root / "executions")).skipped) == 3
+        with suppress(OSError):
+            open_storage(root, "batch").rebuild()
+        result = run(root, batch, Counted(root / "executions"), rerun="missing")
+        assert len(result.skipped) == 3
+    assert len(run(root, batch, Counted(root / "executions")).skipped) == 3
+    check_finished(root / "batch", batch)
+
+
+def _fail(patch, error, is_meant):
+    """Let what opens or looks at some files fail."""
+
+    def failing(function, path, *arguments, **options):
+        if isinstance(path, str) and is_meant(path):
+            raise OSError(error, os.strerror(error), path)
+        return function(path, *arguments, **options)
+
+    patch.setattr("builtins.open", partial(failing, open))
+    for name in ("stat", "open"):
+        patch.setattr(os, name, partial(failing, getattr(os, name)))
+    patch.setattr(os, "access", lambda path, mode: not is_meant(str(path)) and os.path.exists(path))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_two_killed_runs_both_completed_does_not_run_again(elsewhere, order):
+    """The result is of one of them, and the metadata beside it may be of the other."""
+    batch, root = elsewhere
+    journal = root / "batch" / "journal"
+    events = next(journal.glob("*.jsonl"))
+    for item in batch:
+        metadata = root / "batch" / identity(item) / "metadata.json"
+        metadata.write_text(metadata.read_text().replace('"digest": "', '"digest": "of the other one '))
+    lines = events.read_text()
+    other = lines.replace('"digest": "', '"digest": "of the other one ')
+    texts = [lines, other][::order]
+    events.write_text(texts[0])
+    (journal / "2026-01-02_00-00-00_000000_abcdef.elsewhere.4712.jsonl").write_text(texts[1])
+    _a_day_later(journal)
+    assert len(run(root, batch, Counted(root / "executions")).skipped) == 3
+    assert set(listed(root / "batch")) == {0, 1, 2}
+
+
+def test_a_completion_counts_whose_result_is_there_in_two_formats(elsewhere):
+    batch, root = elsewhere
+    for item in batch:
+        (root / "batch" / identity(item) / f"{identity(item)}.json").write_text("{}")
+        (root / "batch" / identity(item) / "metadata.json").write_text("{}")
+    _a_day_later(root / "batch" / "journal")
+    assert len(run(root, batch, Counted(root / "executions")).skipped) == 3
+    for item in batch:
+        path = root / "batch" / identity(item) / f"{identity(item)}.json"
+        checks = json.dumps({"digest": hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()})
+        (path.parent / "metadata.json").write_text(checks)
+    open_storage(root, "batch").rebuild()
+    assert set(listed(root / "batch")) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("junk", ["[1]", "{}", "7", "null"])
+def test_a_digest_that_is_none_is_no_match(elsewhere, junk):
+    batch, root = elsewhere
+    metadata = root / "batch" / identity(batch[0]) / "metadata.json"
+    metadata.write_text(f'{{"digest": {junk}}}')
+    events = next((root / "batch" / "journal").glob("*.jsonl"))
+    lines = [json.loads(line) for line in events.read_text().splitlines()]
+    events.write_text("".join(json.dumps({**line, "digest": json.loads(junk)}) + "\n" for line in lines))
+    _a_day_later(root / "batch" / "journal")
+    assert [item["x"] for item in run(root, batch, Counted(root / "executions")).completed] == [0]
 
 
 def test_torn_lines_in_a_journal_cost_only_what_they_told(elsewhere):
