@@ -70,7 +70,8 @@ def read_object(path: str) -> dict[str, Any]:
 def read_metadata(path: str, paths: Paths) -> dict[str, Any]:
     """Return what a file tells about an observation, and what its run recorded once for all of them."""
     found = read_object(path)
-    with suppress(OSError, ValueError, LookupError, TypeError):  # an older version's, or its run's record is gone
+    damaged = (ValueError, LookupError, TypeError, RecursionError)  # or an older version's
+    with suppress(OSError, *damaged):
         timing = {"start": found["started"], "end": found["ended"], "duration": found["duration"]}
         if blocks := found.get("timing"):
             timing |= {**blocks, "total": found["duration"]}
