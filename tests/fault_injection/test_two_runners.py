@@ -11,6 +11,7 @@ from functools import partial
 
 import pytest
 
+from smallab.specification import encode
 from smallab.storage.base import open_storage
 
 from .disk import Injector
@@ -440,3 +441,26 @@ def test_torn_lines_in_a_journal_cost_only_what_they_told(elsewhere):
     _a_day_later(root / "batch" / "journal")
     assert [item["x"] for item in run(root, batch, Counted(root / "executions")).completed] == [1, 2]
     check_finished(root / "batch", batch)
+
+
+@pytest.mark.parametrize("moment", [1, 2])
+def test_two_runners_that_save_the_same_in_two_formats_leave_one(quick_folder, moment, monkeypatch):
+    """Each takes the other's result for an older one, at the same moment."""
+    batch = specifications(1)
+    run(quick_folder, batch, Counted(quick_folder / "executions"))
+    text, id = encode(batch[0]), identity(batch[0])
+    first, second = (open_storage(quick_folder, "batch", format) for format in ("pickle", "json"))
+    unlink, meeting = os.unlink, []
+
+    def save_meanwhile(path, **options):
+        if id in str(path):
+            meeting.append(path)
+            if len(meeting) == moment:
+                second.save("run-2", text, {"x": 3}, {})
+        unlink(path, **options)
+
+    (quick_folder / "batch" / "journal").mkdir(exist_ok=True)
+    monkeypatch.setattr(os, "unlink", save_meanwhile)
+    first.save("run-1", text, {"x": 3}, {})
+    assert first.has_result(text)
+    assert first.load(text).value == {"x": 3}
