@@ -191,7 +191,7 @@ def run_record(experiment: object) -> dict[str, Any]:
 def is_by_other_code(metadata: Mapping[str, Any], experiment: object) -> bool:
     """Tell whether an observation was made by other code than the experiment's now; not where either is unknown."""
     then, now = metadata.get("code"), source(experiment)
-    return None not in {then, now} and then != now
+    return None not in (then, now) and then != now
 
 
 def made_by_other_code(completed: Iterable[str], storage: Storage, experiment: object) -> list[str]:
@@ -204,7 +204,7 @@ def made_by_other_code(completed: Iterable[str], storage: Storage, experiment: o
     code = source(experiment) if completed else None
     if not code:
         return []
-    other = {run.id for run in storage.runs() if run.record.get("code") not in {None, code}}
+    other = {run.id for run in storage.runs() if run.record.get("code") not in (None, code)}
     if not other:
         return []
-    return [text for text in completed if storage.metadata(text).get("run_id") in other]
+    return [text for text in completed if str(storage.metadata(text).get("run_id")) in other]

@@ -219,10 +219,13 @@ class Folder(Storage):
         except BaseException:
             remove(aside)
             raise
-        rename(aside, self.paths.result(id, self.format.suffix))
+        path = self.paths.result(id, self.format.suffix)
+        rename(aside, path)
         self.tell(run_id, "completed", text, checks)
         if not is_new:
             self._remove_what_was_replaced(id)
+            if not os.path.exists(path):  # another run saved it in another format, and each took the other's for older
+                replace(path, data)
 
     def _remove_what_was_replaced(self, id: str) -> None:
         older = [self.paths.result(id, format.suffix) for format in formats() if format.suffix != self.format.suffix]

@@ -47,6 +47,8 @@ class Appender:
         descriptor = self._descriptors.get(path)
         if descriptor is None:
             descriptor = self._open(path)
+        elif _is_removed(descriptor):  # this run was taken for dead after a day of silence
+            self._open_again(path, descriptor)
         start = "\n" if path in self._torn else ""
         data = f"{start}{line}\n".encode()
         if os.write(descriptor, data) != len(data):
@@ -62,6 +64,13 @@ class Appender:
                 self._descriptors[path] = os.open(path, _APPEND, 0o600)  # nobody else's business
             return self._descriptors[path]
 
+    def _open_again(self, path: str, descriptor: int) -> None:
+        with self._lock:
+            if self._descriptors.get(path) == descriptor and _is_removed(descriptor):
+                new = os.open(path, _APPEND, 0o600)
+                os.dup2(new, descriptor, inheritable=False)  # the same number: another thread may be about to write
+                os.close(new)
+
     def after_fork(self) -> None:
         """Go on in a forked child: a thread that held the lock is not here to let it go."""
         self._lock = threading.Lock()
@@ -71,6 +80,13 @@ class Appender:
         with self._lock:
             for path in [path for path in self._descriptors if run_id in path]:
                 os.close(self._descriptors.pop(path))
+
+
+def _is_removed(descriptor: int) -> bool:
+    try:
+        return os.fstat(descriptor).st_nlink == 0
+    except OSError:  # how a network file system says so
+        return True
 
 
 appender = Appender()
@@ -88,6 +104,8 @@ def read_lines(path: str, offset: int) -> Iterator[tuple[bytes, int]]:
     """
     no_journal = (FileNotFoundError, IsADirectoryError, io.UnsupportedOperation)  # the last one of a pipe, at `seek`
     with suppress(*no_journal), open(path, "rb", opener=at_once) as file:
+        if offset > os.fstat(file.fileno()).st_size:  # nobody has read what is not there
+            offset = 0
         file.seek(offset)
         while lines := file.readlines(_CHUNK):
             for line in lines:
@@ -136,14 +154,14 @@ class Journaled:
     started, failed
         Those that began, and those that failed.
     completed
-        Those that completed, with the digest of the result.
+        Those that completed, with the digests of the results: two runs may have saved one each.
     offsets
         How far each file was read.
     """
 
     started: Texts = field(default_factory=dict)
     failed: Texts = field(default_factory=dict)
-    completed: dict[str, str | None] = field(default_factory=dict)
+    completed: dict[str, set[str]] = field(default_factory=dict)
     offsets: dict[str, int] = field(default_factory=dict)
 
     def read(self, path: str, owner: Owner, offset: int) -> None:
@@ -162,13 +180,14 @@ class Journaled:
         elif event.name == "failed":
             self.failed[event.text] = None
         elif event.name == "completed":
-            self.completed[event.text] = event.details.get("digest")
+            self.completed.setdefault(event.text, set()).add(str(event.details.get("digest")))
 
 
 def read_counted(path: str) -> dict[str, int]:
     """Return how far each journal has been counted; a file that is not there, or torn, has counted nothing."""
-    with suppress(FileNotFoundError, ValueError, AttributeError), open(path, encoding="utf-8") as file:
-        return {name: offset for name, offset in json.load(file).items() if isinstance(offset, int)}
+    torn = (ValueError, AttributeError, RecursionError)
+    with suppress(FileNotFoundError, *torn), open(path, encoding="utf-8") as file:
+        return {name: offset for name, offset in json.load(file).items() if type(offset) is int and offset >= 0}
     return {}
 
 

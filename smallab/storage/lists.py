@@ -14,7 +14,7 @@ from smallab.storage.files import entries, flush, remove, replace, signature_of,
 from smallab.storage.journal import Journaled, count_completions, read_counted
 from smallab.storage.list_files import UnreadableListError, read_list, write_list
 from smallab.storage.lock import Lock
-from smallab.storage.paths import Owner, Paths, Which, new_id
+from smallab.storage.paths import Owner, Paths, Which, is_id, new_id
 from smallab.storage.presence import clock, is_abandoned, presence
 from smallab.storage.results import is_whole
 
@@ -114,7 +114,7 @@ class Lists:
                 left.to_count += names
                 left.to_clear += names
             elif presence(heartbeat, now)[0] == "silent":
-                left.to_count += [name for name in names if _size(f"{folder}/{name}") > counted.get(name, 0)]
+                left.to_count += [name for name in names if _size(f"{folder}/{name}") != counted.get(name, 0)]
         return left
 
     def owned(self, suffix: str | tuple[str, ...] = _SUFFIXES) -> dict[str, Owner]:
@@ -226,12 +226,12 @@ class Lists:
     def in_folders(self) -> tuple[Texts, Texts]:
         """Return what the folders tell: failed where there is a failure.json, completed if the result is whole."""
         completed, failed = Texts(), Texts()
-        for id in entries(self._paths.folder):
+        for id in filter(is_id, entries(self._paths.folder)):
             try:
                 with open(self._paths.specification(id), encoding="utf-8") as file:
                     text = canonical(json.load(file))
-            except (OSError, ValueError, RecursionError):  # not a folder of ours, or not whole: it runs again
-                continue
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
+                continue  # not a folder of ours, or not whole: it runs again
             if digest(text) != id:
                 continue
             if os.path.exists(self._paths.failure(id)):

@@ -82,7 +82,7 @@ def is_gone(host: str, pid: int) -> bool:
     try:
         os.kill(pid, 0)
         state = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()[0]
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # the last one: no process has such a number
         return True
     except OSError:  # another user's process, or no /proc (macOS)
         return False

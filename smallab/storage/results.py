@@ -7,6 +7,7 @@ import itertools
 import json
 import logging
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any
@@ -18,30 +19,43 @@ from smallab.storage.paths import Paths
 
 _log = logging.getLogger("smallab")
 
+_NOT_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+
 
 def find_result(paths: Paths, id: str, likely: Format = PICKLE) -> tuple[str, Format] | None:
     """Return the file of a result, in whichever known format, and that format; None where there is none."""
     for format in itertools.chain([likely], formats()):
         path = paths.result(id, format.suffix)
-        if os.access(path, os.F_OK):  # half the cost of os.path.exists
-            return path, format
+        try:
+            os.stat(path)
+        except _NOT_THERE:
+            continue
+        except OSError:  # a share that is away for a moment: whoever opens it hears of it
+            pass
+        return path, format
     return None
 
 
-def is_whole(paths: Paths, id: str, expected: str | None = None) -> bool:
-    """Tell whether a result has the digest that is expected, or that its metadata holds.
+def is_whole(paths: Paths, id: str, expected: Iterable[str] = ()) -> bool:
+    """Tell whether a result, in any format, has one of the digests that are expected, or that its metadata holds.
 
     A read error that is not "there is no such file" is raised: it is not damage.
     """
-    found = find_result(paths, id)
-    if found is None:
-        return False
-    try:
-        with open(found[0], "rb") as file:
-            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    except FileNotFoundError:
-        return False
-    return digest in {expected, read_object(paths.metadata(id)).get("digest")}
+    wanted = {*expected, _recorded_digest(paths, id)}
+    return any(_digest(paths.result(id, format.suffix)) in wanted for format in formats())
+
+
+def _recorded_digest(paths: Paths, id: str) -> str:
+    damaged = (ValueError, TypeError, RecursionError)
+    with suppress(*_NOT_THERE, *damaged), open(paths.metadata(id), encoding="utf-8") as file:
+        return str(dict(json.load(file)).get("digest"))
+    return "unknown"
+
+
+def _digest(path: str) -> str | None:
+    with suppress(*_NOT_THERE), open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    return None
 
 
 def read_object(path: str) -> dict[str, Any]:
@@ -57,9 +71,8 @@ def read_object(path: str) -> dict[str, Any]:
 def read_metadata(path: str, paths: Paths) -> dict[str, Any]:
     """Return what a file tells about an observation, and what its run recorded once for all of them."""
     found = read_object(path)
-    with suppress(
-        OSError, ValueError, LookupError, TypeError, RecursionError
-    ):  # an older version's, or its run's record is gone
+    damaged = (ValueError, LookupError, TypeError, RecursionError)  # or an older version's
+    with suppress(OSError, *damaged):
         timing = {"start": found["started"], "end": found["ended"], "duration": found["duration"]}
         if blocks := found.get("timing"):
             timing |= {**blocks, "total": found["duration"]}

@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from smallab import load_results
+from smallab.storage.presence import this_process
 
 from .experiments import Counted, specification, specifications
 from .helpers import check_finished, executed, identity, listed, mounted, run, run_and_rebuild, visible
@@ -134,3 +135,21 @@ def test_what_only_the_journal_folder_holds_may_vanish_too(quick_folder):
     run(quick_folder, BATCH, RemovesTheJournal(quick_folder / "executions"))
     _run_again(quick_folder)
     check_finished(quick_folder / "batch", BATCH)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"code": []}', '{"code": {}, "host": 1, "pid": "x"}', "3", ""])
+def test_a_record_of_a_run_that_is_damaged_stops_nobody(root, content):
+    before = executed(root / "executions")
+    for record in (root / "batch" / "runs").iterdir():
+        record.write_text(content)
+    metadata = root / "batch" / identity(BATCH[0]) / "metadata.json"
+    metadata.write_text(json.dumps(json.loads(metadata.read_text()) | {"run_id": []}))
+    assert len(run(root, BATCH, Counted(root / "executions")).skipped) == len(BATCH)
+    assert executed(root / "executions") == before
+    assert all(dict(item.metadata) for item in load_results("batch", root))
+
+
+def test_a_foreign_heartbeat_with_a_number_that_no_process_has_stops_nobody(root):
+    name = f"2026-01-01_00-00-00_000000_abcdef.{this_process().host}.{'9' * 30}.heartbeat"
+    (root / "batch" / "journal" / name).touch()
+    assert len(run(root, BATCH, Counted(root / "executions")).skipped) == len(BATCH)

@@ -1,12 +1,18 @@
 """Several runners on one batch at once: nothing is lost, and nobody waits for the dead."""
 
 import errno
+import hashlib
 import json
 import os
 import signal
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
+
+from smallab.specification import encode
+from smallab.storage.base import open_storage
 
 from .disk import Injector
 from .experiments import Counted, note, specification, specifications
@@ -224,7 +230,22 @@ def test_a_runner_that_is_stopped_amid_its_work_goes_on_as_if_nothing_had_been(q
     check_finished(quick_folder / "batch", [*mine, *others])
 
 
-def _stop_amid_the_work(root, batch):
+def test_what_a_run_saves_after_a_day_of_sleep_is_journaled_again(quick_folder):
+    """Its journal was cleared up meanwhile. It is killed before it ends."""
+    mine, others = specifications(8), specifications(3, 10)
+    held = start(_stop_amid_the_work, quick_folder, mine, 6)
+    wait_for(lambda: _is_stopped(held.pid), "the runner to stop")
+    _a_day_later(quick_folder / "batch" / "journal")
+    end(start(_run, quick_folder, others))
+    os.kill(held.pid, signal.SIGCONT)
+    end(held, -signal.SIGKILL)
+    before = executed(quick_folder / "executions")
+    assert len(run(quick_folder, mine, Counted(quick_folder / "executions")).skipped) == 5
+    assert executed(quick_folder / "executions") == [*before, 5, 6, 7]
+    check_finished(quick_folder / "batch", [*mine, *others])
+
+
+def _stop_amid_the_work(root, batch, die_at=0):
     results = []
 
     def stop(name, path):
@@ -232,6 +253,8 @@ def _stop_amid_the_work(root, batch):
             results.append(path)
             if len(results) == 3:
                 os.kill(os.getpid(), signal.SIGSTOP)
+            if len(results) == die_at:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     Injector(root / "batch", on=stop).install()
     _run(root, batch)
@@ -314,6 +337,17 @@ def test_what_a_silent_run_journals_after_it_was_counted_is_counted_too(elsewher
     assert executed(root / "executions") == before
 
 
+@pytest.mark.parametrize("offset", ["-5", "1" + "0" * 30, "1" + "0" * 15, '"7"', "true", "null", "[" * 100_000])
+def test_what_cannot_be_how_far_a_journal_was_counted_has_counted_nothing(elsewhere, offset):
+    batch, root = elsewhere
+    journal = root / "batch" / "journal"
+    events = next(journal.glob("*.jsonl"))
+    (journal / "counted.json").write_text(f'{{"{events.name}": {offset}}}')
+    _two_minutes_later(journal)
+    assert len(run(root, batch, Counted(root / "executions")).skipped) == 3
+    assert json.loads((journal / "counted.json").read_text()) == {events.name: events.stat().st_size}
+
+
 def test_what_a_run_elsewhere_left_behind_goes_when_it_has_been_silent_for_a_day(elsewhere):
     batch, root = elsewhere
     before = executed(root / "executions")
@@ -335,6 +369,86 @@ def test_a_journaled_completion_whose_file_does_not_match_runs_again(elsewhere):
     check_finished(root / "batch", batch)
 
 
+@pytest.mark.parametrize("kind", ["metadata.json", "pkl", "specification.json"])
+@pytest.mark.parametrize("error", [errno.EIO, errno.ESTALE, errno.EACCES])
+def test_a_share_that_is_away_for_a_moment_is_no_damage(elsewhere, kind, error, monkeypatch):
+    """Neither in a journal that is brought in nor in what is made anew from the folders."""
+    batch, root = elsewhere
+    events = next((root / "batch" / "journal").glob("*.jsonl"))
+    events.write_text(events.read_text().replace('"digest"', '"another digest"'))
+    _a_day_later(root / "batch" / "journal")
+    ids = [identity(item) for item in batch]
+    with monkeypatch.context() as patch:
+        _fail(patch, error, lambda path: any(id in path for id in ids) and path.endswith(kind))
+        assert len(run(root, batch, Counted(root / "executions")).skipped) == 3
+        with suppress(OSError):
+            open_storage(root, "batch").rebuild()
+        result = run(root, batch, Counted(root / "executions"), rerun="missing")
+        assert len(result.skipped) == 3
+    assert len(run(root, batch, Counted(root / "executions")).skipped) == 3
+    check_finished(root / "batch", batch)
+
+
+def _fail(patch, error, is_meant):
+    """Let what opens or looks at some files fail."""
+
+    def failing(function, path, *arguments, **options):
+        if isinstance(path, str) and is_meant(path):
+            raise OSError(error, os.strerror(error), path)
+        return function(path, *arguments, **options)
+
+    patch.setattr("builtins.open", partial(failing, open))
+    for name in ("stat", "open"):
+        patch.setattr(os, name, partial(failing, getattr(os, name)))
+    patch.setattr(os, "access", lambda path, mode: not is_meant(str(path)) and os.path.exists(path))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_two_killed_runs_both_completed_does_not_run_again(elsewhere, order):
+    """The result is of one of them, and the metadata beside it may be of the other."""
+    batch, root = elsewhere
+    journal = root / "batch" / "journal"
+    events = next(journal.glob("*.jsonl"))
+    for item in batch:
+        metadata = root / "batch" / identity(item) / "metadata.json"
+        metadata.write_text(metadata.read_text().replace('"digest": "', '"digest": "of the other one '))
+    lines = events.read_text()
+    other = lines.replace('"digest": "', '"digest": "of the other one ')
+    texts = [lines, other][::order]
+    events.write_text(texts[0])
+    (journal / "2026-01-02_00-00-00_000000_abcdef.elsewhere.4712.jsonl").write_text(texts[1])
+    _a_day_later(journal)
+    assert len(run(root, batch, Counted(root / "executions")).skipped) == 3
+    assert set(listed(root / "batch")) == {0, 1, 2}
+
+
+def test_a_completion_counts_whose_result_is_there_in_two_formats(elsewhere):
+    batch, root = elsewhere
+    for item in batch:
+        (root / "batch" / identity(item) / f"{identity(item)}.json").write_text("{}")
+        (root / "batch" / identity(item) / "metadata.json").write_text("{}")
+    _a_day_later(root / "batch" / "journal")
+    assert len(run(root, batch, Counted(root / "executions")).skipped) == 3
+    for item in batch:
+        path = root / "batch" / identity(item) / f"{identity(item)}.json"
+        checks = json.dumps({"digest": hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()})
+        (path.parent / "metadata.json").write_text(checks)
+    open_storage(root, "batch").rebuild()
+    assert set(listed(root / "batch")) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("junk", ["[1]", "{}", "7", "null"])
+def test_a_digest_that_is_none_is_no_match(elsewhere, junk):
+    batch, root = elsewhere
+    metadata = root / "batch" / identity(batch[0]) / "metadata.json"
+    metadata.write_text(f'{{"digest": {junk}}}')
+    events = next((root / "batch" / "journal").glob("*.jsonl"))
+    lines = [json.loads(line) for line in events.read_text().splitlines()]
+    events.write_text("".join(json.dumps({**line, "digest": json.loads(junk)}) + "\n" for line in lines))
+    _a_day_later(root / "batch" / "journal")
+    assert [item["x"] for item in run(root, batch, Counted(root / "executions")).completed] == [0]
+
+
 def test_torn_lines_in_a_journal_cost_only_what_they_told(elsewhere):
     batch, root = elsewhere
     path = root / "batch" / "journal" / "2026-01-01_00-00-00_000000_abcdef.elsewhere.4711.jsonl"
@@ -344,3 +458,26 @@ def test_torn_lines_in_a_journal_cost_only_what_they_told(elsewhere):
     _a_day_later(root / "batch" / "journal")
     assert [item["x"] for item in run(root, batch, Counted(root / "executions")).completed] == [1, 2]
     check_finished(root / "batch", batch)
+
+
+@pytest.mark.parametrize("moment", [1, 2])
+def test_two_runners_that_save_the_same_in_two_formats_leave_one(quick_folder, moment, monkeypatch):
+    """Each takes the other's result for an older one, at the same moment."""
+    batch = specifications(1)
+    run(quick_folder, batch, Counted(quick_folder / "executions"))
+    text, id = encode(batch[0]), identity(batch[0])
+    first, second = (open_storage(quick_folder, "batch", format) for format in ("pickle", "json"))
+    unlink, meeting = os.unlink, []
+
+    def save_meanwhile(path, **options):
+        if id in str(path):
+            meeting.append(path)
+            if len(meeting) == moment:
+                second.save("run-2", text, {"x": 3}, {})
+        unlink(path, **options)
+
+    (quick_folder / "batch" / "journal").mkdir(exist_ok=True)
+    monkeypatch.setattr(os, "unlink", save_meanwhile)
+    first.save("run-1", text, {"x": 3}, {})
+    assert first.has_result(text)
+    assert first.load(text).value == {"x": 3}
