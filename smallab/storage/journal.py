@@ -47,8 +47,6 @@ class Appender:
         descriptor = self._descriptors.get(path)
         if descriptor is None:
             descriptor = self._open(path)
-        elif _is_removed(descriptor):  # this run was taken for dead after a day of silence
-            self._open_again(path, descriptor)
         start = "\n" if path in self._torn else ""
         data = f"{start}{line}\n".encode()
         if os.write(descriptor, data) != len(data):
@@ -64,13 +62,6 @@ class Appender:
                 self._descriptors[path] = os.open(path, _APPEND, 0o600)  # nobody else's business
             return self._descriptors[path]
 
-    def _open_again(self, path: str, descriptor: int) -> None:
-        with self._lock:
-            if self._descriptors.get(path) == descriptor and _is_removed(descriptor):
-                new = os.open(path, _APPEND, 0o600)
-                os.dup2(new, descriptor, inheritable=False)  # the same number: another thread may be about to write
-                os.close(new)
-
     def after_fork(self) -> None:
         """Go on in a forked child: a thread that held the lock is not here to let it go."""
         self._lock = threading.Lock()
@@ -80,13 +71,6 @@ class Appender:
         with self._lock:
             for path in [path for path in self._descriptors if run_id in path]:
                 os.close(self._descriptors.pop(path))
-
-
-def _is_removed(descriptor: int) -> bool:
-    try:
-        return os.fstat(descriptor).st_nlink == 0
-    except OSError:  # how a network file system says so
-        return True
 
 
 appender = Appender()

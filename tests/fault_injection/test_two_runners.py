@@ -230,22 +230,7 @@ def test_a_runner_that_is_stopped_amid_its_work_goes_on_as_if_nothing_had_been(q
     check_finished(quick_folder / "batch", [*mine, *others])
 
 
-def test_what_a_run_saves_after_a_day_of_sleep_is_journaled_again(quick_folder):
-    """Its journal was cleared up meanwhile. It is killed before it ends."""
-    mine, others = specifications(8), specifications(3, 10)
-    held = start(_stop_amid_the_work, quick_folder, mine, 6)
-    wait_for(lambda: _is_stopped(held.pid), "the runner to stop")
-    _a_day_later(quick_folder / "batch" / "journal")
-    end(start(_run, quick_folder, others))
-    os.kill(held.pid, signal.SIGCONT)
-    end(held, -signal.SIGKILL)
-    before = executed(quick_folder / "executions")
-    assert len(run(quick_folder, mine, Counted(quick_folder / "executions")).skipped) == 5
-    assert executed(quick_folder / "executions") == [*before, 5, 6, 7]
-    check_finished(quick_folder / "batch", [*mine, *others])
-
-
-def _stop_amid_the_work(root, batch, die_at=0):
+def _stop_amid_the_work(root, batch):
     results = []
 
     def stop(name, path):
@@ -253,8 +238,6 @@ def _stop_amid_the_work(root, batch, die_at=0):
             results.append(path)
             if len(results) == 3:
                 os.kill(os.getpid(), signal.SIGSTOP)
-            if len(results) == die_at:
-                os.kill(os.getpid(), signal.SIGKILL)
 
     Injector(root / "batch", on=stop).install()
     _run(root, batch)
