@@ -179,13 +179,16 @@ class Folder(Storage):
             with suppress(FileNotFoundError):  # where the batch vanished, the reports are still here
                 make_folder(self.paths.journal)
             own = self._lists.files().get(run.id, [])
-            if not is_complete:
+            reported = run.reported["completed"], run.reported["failed"]
+            was_counted = not read_counted(self.paths.counted).keys().isdisjoint(own)
+            if was_counted or not is_complete:
                 journaled = self._lists.journaled(own)
                 run.reported["completed"] |= dict.fromkeys(journaled.completed)
                 run.reported["failed"] |= journaled.failed
+            if was_counted:  # while it slept: what somebody has taken out of the lists since stays out
+                reported = dict.fromkeys(journaled.completed), journaled.failed
             self._write_record(run.id, {**record, **run.counts, "ended": iso(time.time())})
             left = self._lists.left_behind()
-            reported = run.reported["completed"], run.reported["failed"]
             self._lists.update(*reported, to_count=left.to_count, to_clear=[*left.to_clear, *own])
         except (OSError, UnreadableListError) as error:
             if not os.path.isdir(self.folder):

@@ -260,6 +260,33 @@ def _stop_amid_the_work(root, batch, die_at=0):
     _run(root, batch)
 
 
+def test_what_was_taken_out_while_a_run_slept_stays_out_when_it_ends(quick_folder):
+    mine, others = specifications(4), specifications(3, 10)
+    held = start(_stop_amid_the_work, quick_folder, mine)
+    wait_for(lambda: _is_stopped(held.pid), "the runner to stop")
+    _two_minutes_later(quick_folder / "batch" / "journal")
+    end(start(_run, quick_folder, others))
+    (quick_folder / "batch" / "completed.json").write_text(json.dumps([mine[1], *others]))
+    os.kill(held.pid, signal.SIGCONT)
+    end(held)
+    check_finished(quick_folder / "batch", [*mine[1:], *others])
+
+
+def test_a_journal_that_cannot_be_removed_has_been_counted(quick_folder, monkeypatch):
+    """What is taken out of the list stays out, also with its run's heartbeat still there."""
+    batch = specifications(3)
+    with monkeypatch.context() as patch:
+        _fail(patch, errno.EACCES, lambda path: path.endswith((".jsonl", ".heartbeat")), ["unlink"])
+        run(quick_folder, batch, Counted(quick_folder / "executions"))
+    assert {path.suffix for path in (quick_folder / "batch" / "journal").glob("2*")} == {".heartbeat", ".jsonl"}
+    (quick_folder / "batch" / "completed.json").write_text(json.dumps(batch[1:]))
+    again = run(quick_folder, batch, Counted(quick_folder / "executions"))
+    assert [item["x"] for item in again.completed] == [0]
+    _a_day_later(quick_folder / "batch" / "journal")
+    run(quick_folder, batch, Counted(quick_folder / "executions"))
+    check_finished(quick_folder / "batch", batch)
+
+
 @pytest.fixture
 def elsewhere(quick_folder):
     """A batch that a run on another machine has saved and journaled, but not listed, and that run's journal."""
@@ -389,18 +416,19 @@ def test_a_share_that_is_away_for_a_moment_is_no_damage(elsewhere, kind, error, 
     check_finished(root / "batch", batch)
 
 
-def _fail(patch, error, is_meant):
-    """Let what opens or looks at some files fail."""
+def _fail(patch, error, is_meant, functions=("stat", "open")):
+    """Let what opens or looks at some files fail, or other functions of `os`."""
 
     def failing(function, path, *arguments, **options):
         if isinstance(path, str) and is_meant(path):
             raise OSError(error, os.strerror(error), path)
         return function(path, *arguments, **options)
 
-    patch.setattr("builtins.open", partial(failing, open))
-    for name in ("stat", "open"):
+    for name in functions:
         patch.setattr(os, name, partial(failing, getattr(os, name)))
-    patch.setattr(os, "access", lambda path, mode: not is_meant(str(path)) and os.path.exists(path))
+    if "open" in functions:
+        patch.setattr("builtins.open", partial(failing, open))
+        patch.setattr(os, "access", lambda path, mode: not is_meant(str(path)) and os.path.exists(path))
 
 
 @pytest.mark.parametrize("order", [1, -1])
