@@ -86,9 +86,9 @@ class Lists:
                 f"smallab rebuild {name}"
             ) from None
 
-    def journaled(self, names: Iterable[str]) -> Journaled:
-        """Return what journals tell that has not been counted."""
-        counted = read_counted(self._paths.counted)
+    def journaled(self, names: Iterable[str], from_start: bool = False) -> Journaled:
+        """Return what journals tell that has not been counted, or all of it."""
+        counted = {} if from_start else read_counted(self._paths.counted)
         journaled = Journaled()
         owned = self.owned(".jsonl")
         for name in names:

@@ -245,14 +245,14 @@ def test_what_a_run_saves_after_a_day_of_sleep_is_journaled_again(quick_folder):
     check_finished(quick_folder / "batch", [*mine, *others])
 
 
-def _stop_amid_the_work(root, batch, die_at=0):
+def _stop_amid_the_work(root, batch, die_at=0, sign=signal.SIGSTOP):
     results = []
 
     def stop(name, path):
         if name == "replace" and len(path.split("/")) == len(str(root).split("/")) + 3 and "/runs/" not in path:
             results.append(path)
             if len(results) == 3:
-                os.kill(os.getpid(), signal.SIGSTOP)
+                os.kill(os.getpid(), sign)
             if len(results) == die_at:
                 os.kill(os.getpid(), signal.SIGKILL)
 
@@ -285,6 +285,30 @@ def test_a_journal_that_cannot_be_removed_has_been_counted(quick_folder, monkeyp
     _a_day_later(quick_folder / "batch" / "journal")
     run(quick_folder, batch, Counted(quick_folder / "executions"))
     check_finished(quick_folder / "batch", batch)
+
+
+def test_what_a_killed_runner_left_half_written_goes_when_another_one_ends(quick_folder):
+    """The other one began before, so that it did not find it at its start."""
+    mine, others = specifications(4), specifications(3, 10)
+    held = start(_stop_amid_the_work, quick_folder, others)
+    wait_for(lambda: _is_stopped(held.pid), "the runner to stop")
+    end(start(_stop_amid_the_work, quick_folder, mine, 0, signal.SIGKILL), -signal.SIGKILL)
+    assert list((quick_folder / "batch").glob("*/*.tmp"))
+    os.kill(held.pid, signal.SIGCONT)
+    end(held)
+    check_finished(quick_folder / "batch", [*mine[:2], *others])
+
+
+def test_what_a_runner_left_half_written_goes_that_slept_and_was_then_killed(quick_folder):
+    mine, others = specifications(4), specifications(3, 10)
+    held = start(_stop_amid_the_work, quick_folder, mine)
+    wait_for(lambda: _is_stopped(held.pid), "the runner to stop")
+    _two_minutes_later(quick_folder / "batch" / "journal")
+    end(start(_run, quick_folder, others))
+    held.kill()
+    end(held, -signal.SIGKILL)
+    assert len(run(quick_folder, others, Counted(quick_folder / "executions")).skipped) == 3
+    check_finished(quick_folder / "batch", [*mine[:2], *others])
 
 
 @pytest.fixture
