@@ -25,6 +25,7 @@ from smallab.storage.exceptions import failure_of
 from smallab.storage.files import (
     at_once,
     entries,
+    is_there,
     make_folder,
     remove,
     rename,
@@ -198,7 +199,7 @@ class Folder(Storage):
                 self._tidy_up(left)
             self._lists.update(*reported, to_count=left.to_count, to_clear=[*left.to_clear, *own])
         except (OSError, UnreadableListError) as error:
-            if not os.path.isdir(self.folder):
+            if not is_there(self.folder):
                 raise FileNotFoundError(
                     f"{self.folder} vanished while the batch ran, with the results in it"
                 ) from error

@@ -11,6 +11,7 @@ from functools import partial
 
 import pytest
 
+from smallab import ExperimentRunner
 from smallab.specification import encode
 from smallab.storage.base import open_storage
 
@@ -533,3 +534,18 @@ def test_two_runners_that_save_the_same_in_two_formats_leave_one(quick_folder, m
     first.save("run-1", text, {"x": 3}, {})
     assert first.has_result(text)
     assert first.load(text).value == {"x": 3}
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.ESTALE])
+def test_a_share_that_is_away_when_a_run_ends_has_not_vanished(quick_folder, error, monkeypatch):
+    batch = specifications(3)
+    with monkeypatch.context() as patch:
+        runner = ExperimentRunner(quick_folder)
+        folder = str(quick_folder / "batch")
+        away = partial(
+            _fail, patch, error, lambda path: path.startswith(folder), ["stat", "open", "replace", "listdir"]
+        )
+        runner.on_specification_complete(lambda specification, result: specification["x"] == 2 and away())
+        assert runner.run("batch", batch, Counted(quick_folder / "executions"), show_progress=False).completed == batch
+    assert len(run(quick_folder, batch, Counted(quick_folder / "executions")).skipped) == 3
+    check_finished(quick_folder / "batch", batch)
