@@ -83,6 +83,15 @@ def entries(folder: str) -> list[str]:
     return []
 
 
+def is_there(path: str) -> bool:
+    """Tell whether there is such a file or folder; that a share is away for a moment does not mean there is none."""
+    try:
+        os.stat(path)
+    except OSError as error:
+        return not isinstance(error, FileNotFoundError | NotADirectoryError)
+    return True
+
+
 def at_once(path: str, flags: int) -> int:
     """Open a file for reading, as `open` wants its opener; do not wait where somebody put a pipe in its place."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

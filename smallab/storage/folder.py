@@ -24,6 +24,7 @@ from smallab.storage.base import Event, Format, Run, SeenRun, Status, Storage, i
 from smallab.storage.exceptions import failure_of
 from smallab.storage.files import (
     entries,
+    is_there,
     make_folder,
     remove,
     rename,
@@ -33,9 +34,9 @@ from smallab.storage.files import (
     write_new,
 )
 from smallab.storage.formats import by_name, format_named, formats
-from smallab.storage.journal import Journaled, appender, event_line, parsed_event, read_counted, read_lines
+from smallab.storage.journal import appender, event_line, parsed_event, read_counted, read_lines
 from smallab.storage.list_files import UnreadableListError
-from smallab.storage.lists import Lists
+from smallab.storage.lists import LeftBehind, Lists
 from smallab.storage.paths import Owner, Paths, check_name, is_name, new_id, root_folder, run_ids
 from smallab.storage.presence import HOST, clock, is_abandoned, presence, this_process, touched
 from smallab.storage.results import find_result, is_whole, read_metadata, read_object, read_record
@@ -117,11 +118,15 @@ class Folder(Storage):
         known_files = {name for files in self._lists.files().values() for name in files}
         foreign = set(names) - known_files - {os.path.basename(self.paths.counted)}  # a lock of somebody's, half files
         if left.to_count or left.to_clear or foreign:
-            self._tidy_up(self._lists.journaled(left.to_count))  # first: then nothing tells any more where to look
+            self._tidy_up(left)
             self._lists.update(to_count=left.to_count, to_clear=left.to_clear)
 
-    def _tidy_up(self, journaled: Journaled) -> None:
-        """Remove what killed workers left half written, and the checkpoints of what they completed."""
+    def _tidy_up(self, left: LeftBehind) -> None:
+        """Remove what killed workers left half written, and the checkpoints of what they completed.
+
+        Their journals are still there: nothing else tells where to look.
+        """
+        journaled = self._lists.journaled(left.to_clear, from_start=True)
         for text in journaled.started:
             self._sweep(self.paths.of(digest(text)))
         for id in map(digest, journaled.completed):
@@ -136,7 +141,8 @@ class Folder(Storage):
         now = clock(self.paths.journal) if half_written else 0.0
         for name in half_written:
             if Owner.of(name) and is_abandoned(f"{folder}/{name}", now):
-                remove(f"{folder}/{name}")
+                with suppress(OSError):  # another user's: it must not stop what is to be listed
+                    remove(f"{folder}/{name}")
 
     def forget(self, texts: Iterable[str]) -> None:
         """Have specifications count as never run; what was saved of them stays until it is replaced."""
@@ -177,16 +183,22 @@ class Folder(Storage):
             with suppress(FileNotFoundError):  # where the batch vanished, the reports are still here
                 make_folder(self.paths.journal)
             own = self._lists.files().get(run.id, [])
-            if not is_complete or self._lists.completions(own) > len(run.reported["completed"]):
-                journaled = self._lists.journaled(own)  # a report was lost: its worker died, or nobody took it
+            reported = run.reported["completed"], run.reported["failed"]
+            was_counted = not read_counted(self.paths.counted).keys().isdisjoint(own)
+            reports_were_lost = self._lists.completions(own) > len(run.reported["completed"])
+            if was_counted or reports_were_lost or not is_complete:
+                journaled = self._lists.journaled(own)
                 run.reported["completed"] |= dict.fromkeys(journaled.completed)
                 run.reported["failed"] |= journaled.failed
+            if was_counted:  # while it slept: what somebody has taken out of the lists since stays out
+                reported = dict.fromkeys(journaled.completed), journaled.failed
             self._write_record(run.id, {**record, **run.counts, "ended": iso(time.time())})
             left = self._lists.left_behind()
-            reported = run.reported["completed"], run.reported["failed"]
+            if left.to_clear:
+                self._tidy_up(left)
             self._lists.update(*reported, to_count=left.to_count, to_clear=[*left.to_clear, *own])
         except (OSError, UnreadableListError) as error:
-            if not os.path.isdir(self.folder):
+            if not is_there(self.folder):
                 raise FileNotFoundError(
                     f"{self.folder} vanished while the batch ran, with the results in it"
                 ) from error

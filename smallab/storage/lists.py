@@ -86,9 +86,9 @@ class Lists:
                 f"smallab rebuild {name}"
             ) from None
 
-    def journaled(self, names: Iterable[str]) -> Journaled:
-        """Return what journals tell that has not been counted."""
-        counted = read_counted(self._paths.counted)
+    def journaled(self, names: Iterable[str], from_start: bool = False) -> Journaled:
+        """Return what journals tell that has not been counted, or all of it."""
+        counted = {} if from_start else read_counted(self._paths.counted)
         journaled = Journaled()
         owned = self.owned(".jsonl")
         for name in names:
@@ -180,9 +180,7 @@ class Lists:
                     write_list(self._paths.list_file("completed"), done, files_in_lock["completed"])
                     write_list(self._paths.list_file("failed"), _without(broken, done), files_in_lock["failed"])
                     self._write_counted(journaled.offsets, to_clear)
-                    for name in to_clear:
-                        with suppress(PermissionError):  # Windows: a worker has it open; the next run's turn
-                            remove(f"{self._paths.journal}/{name}")
+                    self._clear(to_clear, journaled.offsets)
                     return journaled
             except FileNotFoundError:  # the lock was lost to somebody who took this run for dead: once more
                 if not os.path.isdir(self._paths.journal):
@@ -203,6 +201,18 @@ class Lists:
             replace(self._paths.counted, json.dumps(counted).encode())
         elif not counted and before:
             remove(self._paths.counted)
+
+    def _clear(self, names: Collection[str], offsets: dict[str, int]) -> None:
+        """Remove files in the journal's folder; of those that stay, write down that all of them is counted."""
+        staying: dict[str, int] = {}
+        for name in names:
+            path = f"{self._paths.journal}/{name}"
+            try:
+                remove(path)
+            except OSError:  # Windows: a worker has it open; the next run's turn
+                staying[name] = _size(path)
+        if staying:
+            self._write_counted(staying | offsets, [])
 
     def _result_files(self, id: str) -> list[str]:
         folder = self._paths.of(id)

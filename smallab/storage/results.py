@@ -6,14 +6,13 @@ import hashlib
 import itertools
 import json
 import logging
-import os
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
 from smallab.storage.base import Format
-from smallab.storage.files import at_once, signature_of
+from smallab.storage.files import at_once, is_there, signature_of
 from smallab.storage.formats import PICKLE, formats
 from smallab.storage.paths import Paths
 
@@ -26,13 +25,8 @@ def find_result(paths: Paths, id: str, likely: Format = PICKLE) -> tuple[str, Fo
     """Return the file of a result, in whichever known format, and that format; None where there is none."""
     for format in itertools.chain([likely], formats()):
         path = paths.result(id, format.suffix)
-        try:
-            os.stat(path)
-        except _NOT_THERE:
-            continue
-        except OSError:  # a share that is away for a moment: whoever opens it hears of it
-            pass
-        return path, format
+        if is_there(path):
+            return path, format
     return None
 
 

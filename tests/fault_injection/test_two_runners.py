@@ -11,6 +11,7 @@ from functools import partial
 
 import pytest
 
+from smallab import ExperimentRunner
 from smallab.specification import encode
 from smallab.storage.base import open_storage
 
@@ -230,17 +231,70 @@ def test_a_runner_that_is_stopped_amid_its_work_goes_on_as_if_nothing_had_been(q
     check_finished(quick_folder / "batch", [*mine, *others])
 
 
-def _stop_amid_the_work(root, batch):
+def _stop_amid_the_work(root, batch, die_at=0, sign=signal.SIGSTOP):
     results = []
 
     def stop(name, path):
         if name == "replace" and len(path.split("/")) == len(str(root).split("/")) + 3 and "/runs/" not in path:
             results.append(path)
             if len(results) == 3:
-                os.kill(os.getpid(), signal.SIGSTOP)
+                os.kill(os.getpid(), sign)
+            if len(results) == die_at:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     Injector(root / "batch", on=stop).install()
     _run(root, batch)
+
+
+def test_what_was_taken_out_while_a_run_slept_stays_out_when_it_ends(quick_folder):
+    mine, others = specifications(4), specifications(3, 10)
+    held = start(_stop_amid_the_work, quick_folder, mine)
+    wait_for(lambda: _is_stopped(held.pid), "the runner to stop")
+    _two_minutes_later(quick_folder / "batch" / "journal")
+    end(start(_run, quick_folder, others))
+    (quick_folder / "batch" / "completed.json").write_text(json.dumps([mine[1], *others]))
+    os.kill(held.pid, signal.SIGCONT)
+    end(held)
+    check_finished(quick_folder / "batch", [*mine[1:], *others])
+
+
+def test_a_journal_that_cannot_be_removed_has_been_counted(quick_folder, monkeypatch):
+    """What is taken out of the list stays out, also with its run's heartbeat still there."""
+    batch = specifications(3)
+    with monkeypatch.context() as patch:
+        _fail(patch, errno.EACCES, lambda path: path.endswith((".jsonl", ".heartbeat")), ["unlink"])
+        run(quick_folder, batch, Counted(quick_folder / "executions"))
+    assert {path.suffix for path in (quick_folder / "batch" / "journal").glob("2*")} == {".heartbeat", ".jsonl"}
+    (quick_folder / "batch" / "completed.json").write_text(json.dumps(batch[1:]))
+    again = run(quick_folder, batch, Counted(quick_folder / "executions"))
+    assert [item["x"] for item in again.completed] == [0]
+    _a_day_later(quick_folder / "batch" / "journal")
+    run(quick_folder, batch, Counted(quick_folder / "executions"))
+    check_finished(quick_folder / "batch", batch)
+
+
+def test_what_a_killed_runner_left_half_written_goes_when_another_one_ends(quick_folder):
+    """The other one began before, so that it did not find it at its start."""
+    mine, others = specifications(4), specifications(3, 10)
+    held = start(_stop_amid_the_work, quick_folder, others)
+    wait_for(lambda: _is_stopped(held.pid), "the runner to stop")
+    end(start(_stop_amid_the_work, quick_folder, mine, 0, signal.SIGKILL), -signal.SIGKILL)
+    assert list((quick_folder / "batch").glob("*/*.tmp"))
+    os.kill(held.pid, signal.SIGCONT)
+    end(held)
+    check_finished(quick_folder / "batch", [*mine[:2], *others])
+
+
+def test_what_a_runner_left_half_written_goes_that_slept_and_was_then_killed(quick_folder):
+    mine, others = specifications(4), specifications(3, 10)
+    held = start(_stop_amid_the_work, quick_folder, mine)
+    wait_for(lambda: _is_stopped(held.pid), "the runner to stop")
+    _two_minutes_later(quick_folder / "batch" / "journal")
+    end(start(_run, quick_folder, others))
+    held.kill()
+    end(held, -signal.SIGKILL)
+    assert len(run(quick_folder, others, Counted(quick_folder / "executions")).skipped) == 3
+    check_finished(quick_folder / "batch", [*mine[:2], *others])
 
 
 @pytest.fixture
@@ -372,18 +426,19 @@ def test_a_share_that_is_away_for_a_moment_is_no_damage(elsewhere, kind, error, 
     check_finished(root / "batch", batch)
 
 
-def _fail(patch, error, is_meant):
-    """Let what opens or looks at some files fail."""
+def _fail(patch, error, is_meant, functions=("stat", "open")):
+    """Let what opens or looks at some files fail, or other functions of `os`."""
 
     def failing(function, path, *arguments, **options):
         if isinstance(path, str) and is_meant(path):
             raise OSError(error, os.strerror(error), path)
         return function(path, *arguments, **options)
 
-    patch.setattr("builtins.open", partial(failing, open))
-    for name in ("stat", "open"):
+    for name in functions:
         patch.setattr(os, name, partial(failing, getattr(os, name)))
-    patch.setattr(os, "access", lambda path, mode: not is_meant(str(path)) and os.path.exists(path))
+    if "open" in functions:
+        patch.setattr("builtins.open", partial(failing, open))
+        patch.setattr(os, "access", lambda path, mode: not is_meant(str(path)) and os.path.exists(path))
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -464,3 +519,18 @@ def test_two_runners_that_save_the_same_in_two_formats_leave_one(quick_folder, m
     first.save("run-1", text, {"x": 3}, {})
     assert first.has_result(text)
     assert first.load(text).value == {"x": 3}
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.ESTALE])
+def test_a_share_that_is_away_when_a_run_ends_has_not_vanished(quick_folder, error, monkeypatch):
+    batch = specifications(3)
+    with monkeypatch.context() as patch:
+        runner = ExperimentRunner(quick_folder)
+        folder = str(quick_folder / "batch")
+        away = partial(
+            _fail, patch, error, lambda path: path.startswith(folder), ["stat", "open", "replace", "listdir"]
+        )
+        runner.on_specification_complete(lambda specification, result: specification["x"] == 2 and away())
+        assert runner.run("batch", batch, Counted(quick_folder / "executions"), show_progress=False).completed == batch
+    assert len(run(quick_folder, batch, Counted(quick_folder / "executions")).skipped) == 3
+    check_finished(quick_folder / "batch", batch)
