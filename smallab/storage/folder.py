@@ -182,27 +182,33 @@ class Folder(Storage):
         try:
             with suppress(FileNotFoundError):  # where the batch vanished, the reports are still here
                 make_folder(self.paths.journal)
-            own = self._lists.files().get(run.id, [])
-            reported = run.reported["completed"], run.reported["failed"]
-            was_counted = not read_counted(self.paths.counted).keys().isdisjoint(own)
-            reports_were_lost = self._lists.completions(own) > len(run.reported["completed"])
-            if was_counted or reports_were_lost or not is_complete:
-                journaled = self._lists.journaled(own)
-                run.reported["completed"] |= dict.fromkeys(journaled.completed)
-                run.reported["failed"] |= journaled.failed
-            if was_counted:  # while it slept: what somebody has taken out of the lists since stays out
-                reported = dict.fromkeys(journaled.completed), journaled.failed
+            own_files = self._lists.files().get(run.id, [])
+            completed, failed = self._to_list(run, own_files, is_complete)
             self._write_record(run.id, {**record, **run.counts, "ended": iso(time.time())})
             left = self._lists.left_behind()
             if left.to_clear:
                 self._tidy_up(left)
-            self._lists.update(*reported, to_count=left.to_count, to_clear=[*left.to_clear, *own])
+            self._lists.update(completed, failed, to_count=left.to_count, to_clear=[*left.to_clear, *own_files])
         except (OSError, UnreadableListError) as error:
             if not is_there(self.folder):
                 raise FileNotFoundError(
                     f"{self.folder} vanished while the batch ran, with the results in it"
                 ) from error
             _log.error("%s: the lists cannot be written (%s); the results are safe, run it again", self.folder, error)
+
+    def _to_list(self, run: FolderRun, own_files: list[str], is_complete: bool) -> tuple[Texts, Texts]:
+        """Return what is to be listed as completed and as failed; have the run know what nobody reported to it."""
+        completed, failed = run.reported["completed"], run.reported["failed"]
+        was_counted = not read_counted(self.paths.counted).keys().isdisjoint(own_files)
+        reports_were_lost = self._lists.completions(own_files) > len(completed)  # with the workers that died
+        if is_complete and not was_counted and not reports_were_lost:
+            return completed, failed
+        journaled = self._lists.journaled(own_files)
+        completed |= dict.fromkeys(journaled.completed)
+        failed |= journaled.failed
+        if was_counted:  # while it slept: what somebody has taken out of the lists since stays out
+            return dict.fromkeys(journaled.completed), journaled.failed
+        return completed, failed
 
     def _write_record(self, run_id: str, record: Mapping[str, Any]) -> None:
         make_folder(self.paths.runs)

@@ -168,17 +168,18 @@ class Lists:
             try:
                 with self._lock.held() as files_in_lock:
                     journaled = self.journaled(to_count)
-                    done, broken = self._listed("completed"), self._listed("failed")
-                    self._keep_whole(journaled, {**done, **dict.fromkeys(completed)})
-                    done |= dict.fromkeys(journaled.completed)
-                    broken |= journaled.failed
+                    now_completed, now_failed = self._listed("completed"), self._listed("failed")
+                    self._keep_whole(journaled, {**now_completed, **dict.fromkeys(completed)})
+                    now_completed |= dict.fromkeys(journaled.completed)
+                    now_failed |= journaled.failed
                     for text in forgotten:
-                        done.pop(text, None)
-                        broken.pop(text, None)
-                    done |= dict.fromkeys(completed)
-                    broken |= dict.fromkeys(failed)
-                    write_list(self._paths.list_file("completed"), done, files_in_lock["completed"])
-                    write_list(self._paths.list_file("failed"), _without(broken, done), files_in_lock["failed"])
+                        now_completed.pop(text, None)
+                        now_failed.pop(text, None)
+                    now_completed |= dict.fromkeys(completed)
+                    now_failed |= dict.fromkeys(failed)
+                    write_list(self._paths.list_file("completed"), now_completed, files_in_lock["completed"])
+                    failed_alone = _without(now_failed, now_completed)
+                    write_list(self._paths.list_file("failed"), failed_alone, files_in_lock["failed"])
                     self._write_counted(journaled.offsets, to_clear)
                     self._clear(to_clear, journaled.offsets)
                     return journaled
