@@ -292,7 +292,7 @@ def test_a_search_filters_both_lists_until_escape(storage, run):
 
 def test_a_click_moves_the_cursor_and_another_opens(storage, run):
     async def steps(driven):
-        await driven.see(r"Running \(50\)")
+        await driven.see(r"Failed \(50, for 3 reasons\)$")
         await driven.pilot.click("#failures", offset=(20, 1))
         assert driven.table.id == "failures"
         assert driven.table.cursor == 1
