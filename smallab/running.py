@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from smallab.plugins import opened
-from smallab.storage.base import Storage, iso
+from smallab.storage.base import ARTEFACTS, Storage, iso
 
 Resource = int | str | None  # one of run's resources=; None where there are none
 
 _current: ContextVar[Running] = ContextVar("smallab_running")
-ARTEFACTS = "artefacts"  # the folder of the files that a specification makes, in its own
 
 
 @dataclass

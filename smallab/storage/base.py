@@ -18,6 +18,7 @@ from smallab.observation import Failure, Observation
 from smallab.plugins import opened
 from smallab.specification import Texts, digest
 
+ARTEFACTS = "artefacts"  # the folder in a specification's own for the files that it makes
 Status = Literal["completed", "failed", "pending"]
 Presence = Literal["running", "silent", "killed", "ended"]
 

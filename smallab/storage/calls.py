@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from smallab.observation import Metadata, Observation
-from smallab.running import ARTEFACTS
 from smallab.specification import SpecificationError, canonical
-from smallab.storage.base import Format
+from smallab.storage.base import ARTEFACTS, Format
 from smallab.storage.exceptions import failure_of
 from smallab.storage.files import entries
 from smallab.storage.folder import Folder
