@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from smallab.specification import Texts, canonical, digest
-from smallab.storage.files import entries, flush, remove, replace, signature_of, write_new
+from smallab.storage.files import entries, flush, remove, signature_of, write_into, write_new
 from smallab.storage.journal import Journaled, count_completions, read_counted
 from smallab.storage.list_files import UnreadableListError, read_list, write_list
 from smallab.storage.lock import Lock
@@ -180,8 +180,8 @@ class Lists:
                     write_list(self._paths.list_file("completed"), now_completed, files_in_lock["completed"])
                     failed_alone = _without(now_failed, now_completed)
                     write_list(self._paths.list_file("failed"), failed_alone, files_in_lock["failed"])
-                    self._write_counted(journaled.offsets, to_clear)
-                    self._clear(to_clear, journaled.offsets)
+                    staying = self._clear(to_clear)
+                    self._write_counted(staying | journaled.offsets, files_in_lock["counted"])
                     return journaled
             except FileNotFoundError:  # the lock was lost to somebody who took this run for dead: once more
                 if not os.path.isdir(self._paths.journal):
@@ -193,18 +193,8 @@ class Lists:
             if text not in already_known and not is_whole(self._paths, digest(text), expected):
                 del journaled.completed[text]
 
-    def _write_counted(self, offsets: dict[str, int], cleared: Collection[str]) -> None:
-        """Write down how far the journals that stay have been counted."""
-        before = read_counted(self._paths.counted)
-        staying = set(entries(self._paths.journal)) - set(cleared)
-        counted = {name: offset for name, offset in (before | offsets).items() if name in staying}
-        if counted and counted != before:
-            replace(self._paths.counted, json.dumps(counted).encode())
-        elif not counted and before:
-            remove(self._paths.counted)
-
-    def _clear(self, names: Collection[str], offsets: dict[str, int]) -> None:
-        """Remove files in the journal's folder; of those that stay, write down that all of them is counted."""
+    def _clear(self, names: Collection[str]) -> dict[str, int]:
+        """Remove files in the journal's folder; return those that stay, and that all of them has been counted."""
         staying: dict[str, int] = {}
         for name in names:
             path = f"{self._paths.journal}/{name}"
@@ -212,8 +202,19 @@ class Lists:
                 remove(path)
             except OSError:  # Windows: a worker has it open; the next run's turn
                 staying[name] = _size(path)
-        if staying:
-            self._write_counted(staying | offsets, [])
+        return staying
+
+    def _write_counted(self, offsets: dict[str, int], file_in_lock: str) -> None:
+        """Write down how far the journals have been counted that are there; FileNotFoundError without the lock."""
+        before = read_counted(self._paths.counted)
+        there = set(entries(self._paths.journal))
+        counted = {name: offset for name, offset in (before | offsets).items() if name in there}
+        if counted and counted != before:
+            write_into(file_in_lock, json.dumps(counted).encode())
+            os.replace(file_in_lock, self._paths.counted)
+        elif not counted and before:
+            os.unlink(file_in_lock)
+            remove(self._paths.counted)
 
     def _result_files(self, id: str) -> list[str]:
         folder = self._paths.of(id)

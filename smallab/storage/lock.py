@@ -37,7 +37,7 @@ class Lock:
     def held(self) -> Iterator[dict[str, str]]:
         """Hold the lock; yield the files, which are empty and there while it is held, that lists are written into."""
         name = this_process().new_name()
-        files = {"completed": f"{self._folder}/{name}-completed", "failed": f"{self._folder}/{name}-failed"}
+        files = {which: f"{self._folder}/{name}-{which}" for which in ("completed", "counted", "failed")}
         own = [f"{self._folder}/{name}", *files.values()]
         say_at = time.monotonic() + 2 * HEARTBEAT_SECONDS
         while not self._take(own):

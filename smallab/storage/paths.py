@@ -20,7 +20,7 @@ _ILLEGAL = re.compile(
 )
 _ID = re.compile(r"[0-9a-f]{32}")
 _CALL = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_\d{6}_[0-9a-f]{6}")  # what `new_id` makes
-_OWNED = re.compile(r"((?P<run_id>[^.]+)\.)?(?P<host>[^.]+)\.(?P<pid>\d+)\.(?P<rest>[^.]+)(\.tmp|-completed|-failed)?")
+_OWNED = re.compile(r"((?P<run_id>[^.]+)\.)?(?P<host>[^.]+)\.(?P<pid>\d+)\.(?P<rest>[^.]+)(\.tmp)?")
 _token = os.urandom(4).hex()
 _numbers = itertools.count()
 

@@ -141,7 +141,7 @@ def test_a_runner_waits_while_another_one_writes_the_lists(quick_folder):
     check_finished(quick_folder / "batch", [*mine, *others])
 
 
-@pytest.mark.parametrize("files", [0, 1, 2])
+@pytest.mark.parametrize("files", [0, 1, 2, 3])
 def test_a_runner_that_was_stopped_while_it_took_the_lock_does_not_share_it(quick_folder, files):
     """Its lock is broken and taken by another one; when it goes on, it leaves nothing of its own there."""
     mine, others = specifications(3), specifications(3, 10)
@@ -404,6 +404,36 @@ def test_a_journaled_completion_whose_file_does_not_match_runs_again(elsewhere):
     result = run(root, batch, Counted(root / "executions"))
     assert [item["x"] for item in result.completed] == [1, 2]
     check_finished(root / "batch", batch)
+
+
+def test_who_lost_the_lock_does_not_put_back_how_far_a_journal_was_counted(elsewhere):
+    batch, root = elsewhere
+    journal = root / "batch" / "journal"
+    lines = (events := next(journal.glob("*.jsonl"))).read_bytes().splitlines(keepends=True)
+    events.write_bytes(b"".join(lines[:2]))
+    _two_minutes_later(journal)
+    held = start(_stop_before_it_is_written_how_far, root, batch[:2])
+    wait_for(lambda: _is_stopped(held.pid), "the runner to stop")
+    with events.open("ab") as file:
+        file.write(lines[2])
+    _two_minutes_later(journal)
+    run(root, batch, Counted(root / "executions"))
+    assert set(listed(root / "batch")) == {0, 1, 2}
+    (root / "batch" / "completed.json").write_text(json.dumps(batch[:2]))
+    os.kill(held.pid, signal.SIGCONT)
+    end(held)
+    _two_minutes_later(journal)
+    assert [item["x"] for item in run(root, batch, Counted(root / "executions")).completed] == [2]
+
+
+def _stop_before_it_is_written_how_far(root, batch):
+    def stop(name, path):
+        is_in_journal = path.startswith(str(root / "batch" / "journal"))
+        if name == "replace" and is_in_journal and not path.endswith(("-completed", "-failed")):
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    Injector(root / "batch", on=stop).install()
+    run(root, batch, Counted(root / "executions"))
 
 
 @pytest.mark.parametrize("kind", ["metadata.json", "pkl", "specification.json"])
