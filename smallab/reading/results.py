@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def _storage_of(name: str, folder: str | os.PathLike[str] | None) -> Storage:
     storage = open_storage(folder, name)
-    if not storage.exists():
+    if not (storage.exists() or os.path.isdir(storage.folder)):  # in an empty folder, nothing has run yet
         raise FileNotFoundError(
             f"there is no batch {name!r}: no folder {storage.folder} (folder= or SMALLAB_ROOT tells where batches are)"
         )

@@ -126,7 +126,7 @@ class ExperimentRunner(Hooks):
         pending, to_forget, skipped = select(rerun, asked, completed, failed, storage, experiment)
         result = BatchResult(storage, skipped)
         counts = {"pending": len(pending), "skipped": len(skipped)}
-        _log.info("%s: %d to run, %d completed before; see %s", name, len(pending), len(skipped), storage.folder)
+        _log.info("%s: %d to run, %d completed before; results in %s", name, len(pending), len(skipped), storage.folder)
         if pending:
             schedule = opened("backends.schedule").Schedule(experiment, backend, limits)
             record = run_record(experiment) | counts | {"failed_before": len(pending.keys() & failed)}
