@@ -41,7 +41,8 @@ def reports(task: Task, pending: Iterable[str], at_once: int, backend: Any) -> G
         calls = (apart(text) for text in feed)
         options["pre_dispatch"] = at_once  # what waits somewhere would still begin after the feed has been stopped
     else:
-        calls = (joblib.delayed(here)() for _ in feed.until_empty())
+        next_one = joblib.delayed(here)
+        calls = (next_one() for _ in feed.until_empty())
     if backend.supports_return_generator:
         options["return_as"] = "generator_unordered"
     arriving = joblib.Parallel(**options)(calls)

@@ -56,7 +56,7 @@ class Task:
                 break
             report = attempt(number)
             parts += report.parts
-        return replace(report, parts=parts)
+        return report if parts == report.parts else replace(report, parts=parts)
 
 
 def _arrived(storage: Storage, run_id: str, packed: bytes, limits: Limits) -> Task:

@@ -170,7 +170,7 @@ class ExperimentRunner(Hooks):
             self.tell("on_specification_failure", report.error, lambda: parsed(text))
 
     def _tell_end(self, result: BatchResult) -> None:
-        if result.completed:
+        if result.counts["completed"]:
             self.tell("on_batch_complete", lambda: copy.deepcopy(result.completed))
         if not result:
             failed = [specification for specification, _ in result.failed]

@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from smallab.observation import Failure, Metadata, Observation
@@ -42,6 +42,9 @@ from smallab.storage.presence import HOST, clock, is_abandoned, presence, this_p
 from smallab.storage.results import find_result, is_whole, read_metadata, read_object, read_record
 
 _log = logging.getLogger("smallab")
+
+
+_id_of = lru_cache(maxsize=256)(digest)  # asked for whenever something of what runs is written
 
 
 class FolderRun(Run):
@@ -83,6 +86,10 @@ class Folder(Storage):
 
     def __reduce__(self) -> tuple[type[Folder], tuple[str, str, str | Format]]:
         return type(self), (self.root, self.name, by_name(self.format))
+
+    def id_of(self, text: str) -> str:
+        """Return what names a specification: its hash."""
+        return _id_of(text)
 
     def exists(self) -> bool:
         """Tell whether there is such a batch: a folder that holds a list, a journal or a run's record."""

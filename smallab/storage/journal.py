@@ -59,7 +59,7 @@ class Appender:
             for other in [other for other in self._descriptors if not os.path.exists(other)]:  # their runs are over
                 os.close(self._descriptors.pop(other))
             if path not in self._descriptors:
-                self._descriptors[path] = os.open(path, _APPEND, 0o600)  # nobody else's business
+                self._descriptors[path] = os.open(path, _APPEND, 0o666)
             return self._descriptors[path]
 
     def after_fork(self) -> None:
@@ -180,5 +180,5 @@ _encode = json.JSONEncoder(default=float).encode  # numpy's numbers, too
 
 def event_line(event: str, id: str, time: str, details: Mapping[str, Any], text: str) -> str:
     """Return an event as a journal's line."""
-    head = _encode({"event": event, "id": id, "time": time, **details})
-    return f"{head[:-1]}{_SPECIFICATION}{text}}}"
+    more = f", {_encode(details)[1:-1]}" if details else ""
+    return f'{{"event": "{event}", "id": "{id}", "time": "{time}"{more}{_SPECIFICATION}{text}}}'

@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 
 from smallab.storage.base import Presence
 from smallab.storage.paths import Owner
@@ -54,7 +55,12 @@ _MACHINE = f"{HOST}-{hashlib.blake2b(_machine().encode(), digest_size=4).hexdige
 
 def this_process(run_id: str = "") -> Owner:
     """Return this process as its files' names tell it."""
-    return Owner(_MACHINE, os.getpid(), run_id)
+    return _owner(os.getpid(), run_id)
+
+
+@lru_cache(maxsize=64)  # asked for with every file that is written
+def _owner(pid: int, run_id: str) -> Owner:
+    return Owner(_MACHINE, pid, run_id)
 
 
 def clock(folder: str) -> float:
