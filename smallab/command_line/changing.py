@@ -129,8 +129,9 @@ def _forget(storage: Storage, texts: Texts) -> Texts:
 def rebuild(name: str, folder: str | None) -> int:
     """Make the lists of what is completed and what failed anew.
 
-    For a batch whose completed.json cannot be read, or was lost: the folders tell what completed and what failed. The
-    old lists are put aside, not deleted. No result is loaded.
+    For a batch whose completed.json cannot be read, or was lost: the folders tell what completed and what failed. What
+    was forgotten, or taken out by hand, is on the lists again then. The old lists are put aside, not deleted. No result
+    is loaded.
     """
     storage = open_batch(name, folder)
     kept = storage.rebuild()
