@@ -96,6 +96,16 @@ def test_how_many_there_are_may_be_unknown(full, monkeypatch):
     assert (bar, text) == ("─" * 80, "5 completed, 1 failed, 2 skipped")
 
 
+def test_what_was_forgotten_since_the_run_ended_does_not_look_completed(tmp_path):
+    storage = open_storage(tmp_path, "forgotten")
+    with storage.run({"started": datetime.now(UTC).isoformat(), "pending": 1, "skipped": 0}) as run:
+        storage.save(run.id, '{"x":1}', 1, {"run_id": run.id})
+        run.note('{"x":1}', "completed")
+    storage.forget(['{"x":1}'])
+    head = plain(Drawing().head(Watch(storage).look(), 80, 24))
+    assert "in the batch: 0 completed, 0 failed" in head
+
+
 def test_what_failed_on_another_day_is_shown_with_that():
     assert time_of_day("2020-02-03T12:00:00+00:00") == "02-03"
     assert re.fullmatch(r"\d\d:\d\d:\d\d", time_of_day(datetime.now(UTC).isoformat()))

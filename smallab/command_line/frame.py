@@ -25,6 +25,7 @@ QUIET_SECONDS = 30.0  # without a sign of life after which that is shown: it com
 LONGEST_LINE = 1000  # characters of a text that stands in one line
 LONGEST_TEXT = 20_000  # characters of a traceback or a log file that are shown: Textual takes its time for each line
 _CONSOLE = Console()  # to wrap lines, whatever the terminal
+_ALWAYS_COUNTED = ("completed", "failed")  # in the batch, also where there are none
 _STATES = {  # in the order in which they matter where several runs are shown together
     "running": ("running", "green"),
     "killed": ("killed", "bold red"),
@@ -122,8 +123,8 @@ class Drawing:
             lines += self._waiting(view, width, height)
         for run in view.runs:
             lines += self._trouble(run, width, height)
-        counts = [f"{count} {status}" for status, count in view.counts.items() if count]
-        if counts and not view.alive:
+        counts = [f"{count} {status}" for status, count in view.counts.items() if count or status in _ALWAYS_COUNTED]
+        if view.exists and not view.alive:
             lines += self.wrapped(f"in the batch: {', '.join(counts)}", width, height)
         if len(view.runs) > 1:
             room = max(0, height // 3 - len(lines))
