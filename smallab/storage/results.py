@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import logging
 from collections.abc import Iterable
@@ -13,7 +12,7 @@ from typing import Any
 
 from smallab.storage.base import Format
 from smallab.storage.files import at_once, is_there, signature_of
-from smallab.storage.formats import PICKLE, formats
+from smallab.storage.formats import formats
 from smallab.storage.paths import Paths
 
 _log = logging.getLogger("smallab")
@@ -21,9 +20,9 @@ _log = logging.getLogger("smallab")
 _NOT_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
-def find_result(paths: Paths, id: str, likely: Format = PICKLE) -> tuple[str, Format] | None:
+def find_result(paths: Paths, id: str) -> tuple[str, Format] | None:
     """Return the file of a result, in whichever known format, and that format; None where there is none."""
-    for format in itertools.chain([likely], formats()):
+    for format in formats():
         path = paths.result(id, format.suffix)
         if is_there(path):
             return path, format
