@@ -100,11 +100,7 @@ class Folder(Storage):
 
     def known(self) -> tuple[Texts, Texts]:
         """Return the completed and the failed specifications; where a list cannot be read, what the folders tell."""
-        try:
-            return self._lists.known()
-        except UnreadableListError as error:
-            _log.warning("%s. Until then, the folders tell", error)
-            return self._lists.in_folders()
+        return self._lists.or_folders(self._lists.known)
 
     def listed(self) -> tuple[Texts, Texts]:
         """Return what the lists alone hold; the same pair as before where no file has changed."""
@@ -122,8 +118,8 @@ class Folder(Storage):
 
     def _bring_in(self, names: list[str]) -> None:
         left = self._lists.left_behind()
-        known_files = {name for files in self._lists.files().values() for name in files}
-        foreign = set(names) - known_files - {os.path.basename(self.paths.counted)}  # a lock of somebody's, half files
+        expected = {*self._lists.owned(), os.path.basename(self.paths.counted)}
+        foreign = set(names) - expected  # somebody's lock, half-written files
         if left.to_count or left.to_clear or foreign:
             self._tidy_up(left)
             self._lists.update(to_count=left.to_count, to_clear=left.to_clear)

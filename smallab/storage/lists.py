@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -66,14 +66,20 @@ class Lists:
         files = (paths.list_file("completed"), paths.list_file("failed"), paths.counted)
         signature = [signature_of(path) for path in files]
         if self._before is None or self._before[0] != signature:
-            try:
-                completed = self._listed("completed")
-                found = completed, _without(self._listed("failed"), completed)
-            except UnreadableListError as error:
-                _log.warning("%s. Until then, the folders tell", error)
-                found = self.in_folders()
-            self._before = signature, found
+            self._before = signature, self.or_folders(self._in_lists)
         return self._before[1]
+
+    def _in_lists(self) -> tuple[Texts, Texts]:
+        completed = self._listed("completed")
+        return completed, _without(self._listed("failed"), completed)
+
+    def or_folders(self, read: Callable[[], tuple[Texts, Texts]]) -> tuple[Texts, Texts]:
+        """Return what is read; where a list cannot be read, what the folders tell."""
+        try:
+            return read()
+        except UnreadableListError as error:
+            _log.warning("%s. Until then, the folders tell", error)
+            return self.in_folders()
 
     def _listed(self, which: Which) -> Texts:
         path = self._paths.list_file(which)
