@@ -14,6 +14,8 @@ import sys
 import threading
 import time
 
+import psutil
+
 from smallab import Experiment
 
 # How a batch can be run: what the tests that hold for every backend are parametrised with.
@@ -31,6 +33,14 @@ def wait_for(condition, seconds=30.0):
         if time.monotonic() > end:
             raise TimeoutError(f"{condition} did not come true")
         time.sleep(0.005)
+
+
+def is_gone(pid):
+    """Tell whether a process has ended, which it may do while it is asked for."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 class Square(Experiment):

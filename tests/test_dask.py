@@ -11,7 +11,7 @@ import threading
 import joblib
 import psutil
 import pytest
-from misbehaving import FailsOn, Hangs, Kills, Square, wait_for
+from misbehaving import FailsOn, Hangs, Kills, Square, is_gone, wait_for
 
 from smallab import CallbackManager, Experiment, ExperimentRunner, load_result, load_results
 
@@ -202,11 +202,12 @@ def test_a_poisoned_batch_ends_where_nobody_restarts_workers(cluster, runs):
 
 def kill_a_worker(nannies):
     """Kill one of the processes that nannies watch over; they start another."""
-    family = psutil.Process(nannies.pid).children(recursive=True)
-    worker = next((it for it in family if "spawn_main" in str(it.cmdline())), None)
-    if worker:
-        worker.kill()
-    return worker is not None
+    for process in psutil.Process(nannies.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # what a worker lends ends when it likes
+            if "spawn_main" in str(process.cmdline()):
+                process.kill()
+                return True
+    return False
 
 
 def test_what_the_scheduler_gives_up_runs_again(tmp_path, runs, monkeypatch):
@@ -292,10 +293,6 @@ def test_timeouts_and_resources(shared, runs):
 
     assert ExperimentRunner().run("held", [{"x": x} for x in range(6)], Tells(), backend="dask", resources=[4, 5])
     assert {it.result for it in load_results("held")} <= {(4, "4"), (5, "5")}
-
-
-def is_gone(pid):
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_every_run_has_processes_of_its_own_which_end_with_it(shared, tmp_path, monkeypatch):

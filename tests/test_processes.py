@@ -13,7 +13,7 @@ import nbformat
 import psutil
 import pytest
 from joblib.externals.loky import get_reusable_executor
-from misbehaving import KILLS, Kills, LimitsItsMemory, Square, wait_for
+from misbehaving import KILLS, Kills, LimitsItsMemory, Square, is_gone, wait_for
 from nbclient import NotebookClient
 
 from smallab import Experiment, ExperimentRunner, load_result, load_results
@@ -179,7 +179,7 @@ def test_a_killed_runner_takes_with_it_its_workers_and_what_they_started(runs, m
     finally:
         process.kill()
         process.wait()
-    wait_for(lambda: not any(it.is_running() and it.status() != psutil.STATUS_ZOMBIE for it in family), seconds=5)
+    wait_for(lambda: not any(not is_gone(it.pid) for it in family), seconds=5)
 
 
 class Tells(Experiment):

@@ -7,9 +7,8 @@ import sys
 import time
 
 import joblib
-import psutil
 import pytest
-from misbehaving import FailsOn, Hangs, Kills, wait_for
+from misbehaving import FailsOn, Hangs, Kills, is_gone, wait_for
 
 from smallab import Experiment, ExperimentRunner, load_results
 
@@ -171,5 +170,5 @@ def test_an_interrupted_run_ends_what_runs(runs):
         runner.run("stop", [{"x": x} for x in range(20)], Hangs(runs), backend="ray")
     (name,) = os.listdir(runs)
     for pid in map(int, name.split(".")):
-        wait_for(lambda pid=pid: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+        wait_for(lambda pid=pid: is_gone(pid))
     assert not list(runs.parent.rglob("failure.json"))

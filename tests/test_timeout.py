@@ -2,9 +2,8 @@
 
 import os
 
-import psutil
 import pytest
-from misbehaving import Hangs, HoldsTheLock, Kills, Square, wait_for
+from misbehaving import Hangs, HoldsTheLock, Kills, Square, is_gone, wait_for
 
 from smallab import ExperimentRunner, load_result
 
@@ -14,10 +13,6 @@ def pids(tmp_path):
     folder = tmp_path / "pids"
     folder.mkdir()
     return folder
-
-
-def gone(pid):
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 @pytest.mark.parametrize("num_parallel", [None, 2])
@@ -38,7 +33,7 @@ def test_it_is_really_gone_and_so_is_what_it_started(pids, num_parallel, experim
     assert isinstance(result.errors[0], TimeoutError)
     (path,) = pids.iterdir()
     for pid in map(int, path.name.split(".")):
-        wait_for(lambda pid=pid: gone(pid))
+        wait_for(lambda pid=pid: is_gone(pid))
     metadata = load_result("hangs", {"x": 0}).metadata
     assert metadata["pid"] == int(path.name.split(".")[0])
     assert metadata["duration"] >= 1.5
