@@ -110,7 +110,10 @@ def test_workers_killed_from_outside_cost_what_they_had_in_hand_and_no_more(runs
     assert result.counts["completed"] + result.counts["failed"] == 40
     assert result.counts["failed"] <= 2
     assert all("SIGKILL" in failure.message for _, failure in result.failed)
-    assert times(runs) == dict.fromkeys(range(40), 1)
+    completed = {specification["x"] for specification in result.completed}
+    begun = times(runs)
+    assert set(begun.values()) == {1}
+    assert completed <= set(begun)  # what was killed may have been before main
 
 
 @POSIX
