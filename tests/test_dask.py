@@ -11,7 +11,7 @@ import threading
 import joblib
 import psutil
 import pytest
-from misbehaving import FailsOn, Hangs, Kills, Square, is_gone, wait_for
+from misbehaving import FailsOn, Hangs, Kills, Square, is_gone, times, wait_for
 
 from smallab import CallbackManager, Experiment, ExperimentRunner, load_result, load_results
 
@@ -105,14 +105,6 @@ def runs(tmp_path):
     folder = tmp_path / "seen"
     folder.mkdir()
     return folder
-
-
-def times(runs, what="*.begun"):
-    found = {}
-    for path in runs.glob(what):
-        x = int(path.name.partition(".")[0])
-        found[x] = found.get(x, 0) + 1
-    return found
 
 
 def test_the_same_as_without(shared):

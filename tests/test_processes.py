@@ -13,7 +13,7 @@ import nbformat
 import psutil
 import pytest
 from joblib.externals.loky import get_reusable_executor
-from misbehaving import KILLS, Kills, LimitsItsMemory, Square, is_gone, wait_for
+from misbehaving import KILLS, Kills, LimitsItsMemory, Square, is_gone, times, wait_for
 from nbclient import NotebookClient
 
 from smallab import Experiment, ExperimentRunner, load_result, load_results
@@ -31,15 +31,6 @@ def runs(tmp_path):
     folder = tmp_path / "seen"
     folder.mkdir()
     return folder
-
-
-def times(runs, what="*.begun"):
-    """Return how often each x ran."""
-    found = {}
-    for path in runs.glob(what):
-        x = int(path.name.partition(".")[0])
-        found[x] = found.get(x, 0) + 1
-    return found
 
 
 def listed(folder, which):
@@ -182,7 +173,7 @@ def test_a_killed_runner_takes_with_it_its_workers_and_what_they_started(runs, m
     finally:
         process.kill()
         process.wait()
-    wait_for(lambda: not any(not is_gone(it.pid) for it in family), seconds=5)
+    wait_for(lambda: all(is_gone(it.pid) for it in family), seconds=5)
 
 
 class Tells(Experiment):

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from misbehaving import is_gone
 
 from smallab import ExperimentRunner
 from smallab.storage.base import open_storage
@@ -181,15 +182,8 @@ def family_of(process: subprocess.Popen) -> list[psutil.Process]:
     """Return what a process has started, and what that has."""
     with suppress(psutil.NoSuchProcess):
         family = psutil.Process(process.pid).children(recursive=True)
-        return list(filter(is_alive, family))
+        return [it for it in family if not is_gone(it.pid)]
     return []
-
-
-def is_alive(process: psutil.Process) -> bool:
-    """Tell whether a process is there, and more than a zombie."""
-    with suppress(psutil.NoSuchProcess):
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    return False
 
 
 def group_of(group: int) -> list[psutil.Process]:

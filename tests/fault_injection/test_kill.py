@@ -8,6 +8,7 @@ import time
 from contextlib import ExitStack
 
 import pytest
+from misbehaving import is_gone
 
 from smallab import load_results
 
@@ -17,7 +18,6 @@ from .helpers import (
     check_finished,
     executed,
     family_of,
-    is_alive,
     kill_group,
     run,
     script,
@@ -57,7 +57,7 @@ def test_workers_whose_runner_was_killed_end_in_the_middle(tmp_path):
         assert len(workers) == 2
         process.kill()
         process.wait()
-        wait_for(lambda: not any(is_alive(worker) for worker in workers), "them to end")
+        wait_for(lambda: all(is_gone(worker.pid) for worker in workers), "them to end")
     assert sorted(executed(executions)) == [0, 1]
     run(tmp_path / "root", specifications(20), Counted(executions))
     check_finished(tmp_path / "root" / "batch", specifications(20))
