@@ -508,7 +508,8 @@ def test_what_workers_print_stands_on_rows_of_its_own(screen):
         """
 class Print(Experiment):
     def main(self, specification):
-        print("worked on", specification["n"], flush=True)
+        sys.stdout.write(f"worked on {specification['n']}\\n")  # print may write a line in pieces
+        sys.stdout.flush()
         ExperimentRunner(Path("inner")).run(f"inner-{specification['n']}", [{}], Nothing())
 class Nothing(Experiment):
     def main(self, specification): pass

@@ -15,6 +15,7 @@ from misbehaving import WAYS, FailsOn, LogsALot, Square
 
 import smallab
 from smallab import ExperimentRunner, load_result, load_results, specification_hash
+from smallab.storage import paths
 from smallab.storage.base import open_storage
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00")
@@ -512,3 +513,22 @@ def test_a_new_version_finds_what_is_there_by_its_hash():
     assert load_result("batch", {"x": 5}).result == "by hand"
     assert dict(load_result("batch", {"x": 5}).metadata) == {}
     assert smallab.__version__
+
+
+# Whose a file is.
+
+
+@pytest.mark.parametrize("token", ["25298930", "a5298930", "00000000"])
+def test_a_file_tells_whose_it_is_whatever_was_drawn_for_its_name(token, monkeypatch):
+    monkeypatch.setattr(paths, "_token", token)
+    owner = paths.Owner("vm-7e3716c5", 30622)
+    assert paths.Owner.of(owner.new_name()) == owner
+    assert paths.Owner.of(f"{owner.new_name()}.tmp") == owner
+    assert paths.Owner.of(f"{owner.new_name()}-completed") == owner
+
+
+def test_a_file_of_a_run_tells_whose_it_is():
+    owner = paths.Owner("vm-7e3716c5", 30622, paths.new_id())
+    for path in (paths.Paths("batch").events(owner), paths.Paths("batch").heartbeat(owner)):
+        assert paths.Owner.of(os.path.basename(path)) == owner
+    assert paths.Owner.of("completed.json") is None

@@ -20,7 +20,8 @@ _ILLEGAL = re.compile(
 )
 _ID = re.compile(r"[0-9a-f]{32}")
 _CALL = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_\d{6}_[0-9a-f]{6}")  # what `new_id` makes
-_OWNED = re.compile(r"((?P<run_id>[^.]+)\.)?(?P<host>[^.]+)\.(?P<pid>\d+)\.(?P<rest>[^.]+)(\.tmp)?")
+_OF_A_RUN = re.compile(r"(?P<run_id>[^.]+)\.(?P<host>[^.]+)\.(?P<pid>\d+)\.(jsonl|heartbeat)")
+_OF_A_PROCESS = re.compile(r"(?P<host>[^.]+)\.(?P<pid>\d+)\.[0-9a-f]+(-[a-z]+)?(\.tmp)?")  # what `new_name` makes
 _token = os.urandom(4).hex()
 _numbers = itertools.count()
 
@@ -82,8 +83,11 @@ class Owner:
     @classmethod
     def of(cls, entry: str) -> Self | None:
         """Return whose file it is by its name; None where it is not one of ours."""
-        found = _OWNED.fullmatch(entry)
-        return cls(found["host"], int(found["pid"]), found["run_id"] or "") if found else None
+        found = _OF_A_RUN.fullmatch(entry) or _OF_A_PROCESS.fullmatch(entry)
+        if found is None:
+            return None
+        named = found.groupdict()
+        return cls(named["host"], int(named["pid"]), named.get("run_id", ""))
 
     def new_name(self) -> str:
         """Return a name that no other file has, and that tells who writes it."""
