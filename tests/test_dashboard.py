@@ -21,6 +21,8 @@ from traces import BOUND, batches_in_processes, fail, living, tell, text, wait_f
 
 from smallab.command_line.dashboard import Dashboard
 from smallab.command_line.frame import Drawing, time_of_day
+from smallab.command_line.looking import Seen
+from smallab.command_line.screens import BatchScreen
 from smallab.dashboard import dashboard
 from smallab.display.figures import Figures
 from smallab.reading.state import View, Watch
@@ -209,6 +211,25 @@ class Driven:
     @property
     def chosen(self):
         return self.table.rows[self.table.cursor]
+
+
+def test_an_answer_that_comes_while_it_ends_is_left(full, storage):
+    answer = Dashboard.Looked(Seen(full, full.failures.groups(BOUND), None, None))
+
+    class Ending(BatchScreen):
+        def on_unmount(self):
+            assert not self.query("#head"), "what it consisted of is gone already"
+            self.app.on_dashboard_looked(answer)
+
+    class Answered(Dashboard):
+        def get_default_screen(self):
+            return Ending(Drawing())
+
+    async def main():
+        async with Answered(Watch(storage), Drawing()).run_test() as pilot:
+            await pilot.pause()
+
+    asyncio.run(main())
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What a run's record says of Python, packages, git and the source, and that git can neither stop nor delay a run."""
 
 import importlib.metadata
+import inspect
 import json
 import os
 import platform
@@ -225,6 +226,23 @@ def test_the_source_of_a_function_and_of_nothing():
     assert "def git(folder" in environment.source(git)
     assert environment.source(len) is None
     assert environment.source(object()) is None
+
+
+@pytest.mark.parametrize(("failures", "found"), [(1, True), (10**9, False)])
+def test_other_threads_that_parse_cost_no_run(failures, found, monkeypatch, caplog):
+    """In Python 3.11 ast.parse of two threads at once may raise SystemError."""
+    getsource, left = inspect.getsource, failures
+
+    def disturbed(code):
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise SystemError("AST constructor recursion depth mismatch (before=69, after=65)")
+        return getsource(code)
+
+    monkeypatch.setattr(inspect, "getsource", disturbed)
+    assert ("the source of this class" in (environment.source(Constant()) or "")) is found
+    assert ("the source of Constant is not recorded" in caplog.text) is not found
 
 
 def test_the_source_in_a_notebook_is_the_cell():

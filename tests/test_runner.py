@@ -446,6 +446,16 @@ def test_two_threads_can_each_run_a_batch_with_one_runner():
     assert all(len(list(load_results(name))) == 20 for name in ("one", "other"))
 
 
+def test_joblib_is_asked_to_parse_nothing(monkeypatch):
+    """In Python 3.11 ast.parse of two threads at once may raise SystemError: in batches inside a batch, say."""
+
+    def eval_expr(text):
+        raise AssertionError(f"joblib parses {text!r}")
+
+    monkeypatch.setattr("joblib.parallel.eval_expr", eval_expr)
+    assert run(specifications(0, 1, 2), num_parallel=2)
+
+
 def test_an_experiment_can_run_a_batch_of_its_own():
     class Outer(Experiment):
         def main(self, specification):

@@ -180,4 +180,6 @@ class Dashboard(App[None]):
             screen.tell(slow or self._trouble)
 
     def _shown(self) -> list[Shown]:
+        if not self.is_running:  # it ends, and the screens are being taken apart
+            return []
         return [screen for screen in self.screen_stack if isinstance(screen, Shown)]

@@ -23,6 +23,7 @@ from smallab.storage.base import Storage, iso
 _log = logging.getLogger("smallab")
 
 _one_at_a_time = threading.Lock()  # ast.parse of two threads at once may raise SystemError in Python 3.11 (gh-106905)
+_TRIES = 5  # for threads that parse without our lock
 GIT_SECONDS = 3.0  # all that git may take before the batch starts without its answer
 DIFF_CHARACTERS = 100_000  # of uncommitted changes; a changed data file can have gigabytes
 _DISTRIBUTION = re.compile(r"(?P<name>.+?)-(?P<version>\d[^-]*)(-.*)?\.(dist|egg)-info")
@@ -122,13 +123,20 @@ def source(thing: object) -> str | None:
     code = _code(thing)
     if code is not thing and inspect.isroutine(code) and hasattr(thing, "code"):
         return cast("str | None", thing.code)
-    with _one_at_a_time:
-        try:
-            return inspect.getsource(code)
-        except (OSError, TypeError):  # a class of __main__, in a notebook or in a worker: its methods know their file
-            file = _file(code)
-            lines = linecache.getlines(file)
-            return "".join(_class_in(lines, code.__name__) if os.path.isfile(file) else lines) or None
+    for _ in range(_TRIES):
+        with _one_at_a_time, suppress(SystemError):
+            return _read_source(code)
+    _log.warning("the source of %s is not recorded: other threads parse code all the time", code.__qualname__)
+    return None
+
+
+def _read_source(code: Any) -> str | None:
+    try:
+        return inspect.getsource(code)
+    except (OSError, TypeError):  # a class of __main__, in a notebook or in a worker: its methods know their file
+        file = _file(code)
+        lines = linecache.getlines(file)
+        return "".join(_class_in(lines, code.__name__) if os.path.isfile(file) else lines) or None
 
 
 def _class_in(lines: list[str], name: str) -> list[str]:
