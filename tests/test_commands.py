@@ -319,7 +319,9 @@ def test_pending_is_what_the_run_s_record_says_less_what_has_ended_and_is_runnin
 @pytest.mark.skipif(os.name == "nt", reason="there Ctrl-C is another matter")
 def test_ctrl_c_exits_with_130_and_keeps_what_finished(waiting, run, folder):
     waiting.send_signal(signal.SIGINT)
-    for name in "bcde":
+    (folder / "b").touch()
+    until(lambda: len(state().completed) == 2, waiting)  # meanwhile the signal is handled, and c holds the process
+    for name in "cde":
         (folder / name).touch()
     waiting.communicate(timeout=BOUND)
     assert waiting.returncode == 130

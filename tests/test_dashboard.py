@@ -204,6 +204,13 @@ class Driven:
             assert time.monotonic() < until, f"{pattern!r} is not on the screen:\n{self.text()}"
             await self.pilot.pause(0.05)
 
+    async def laid_out(self):
+        """Wait until the tables are where they were told to be: what is drawn in them is new before that."""
+        until = time.monotonic() + BOUND
+        while any(section.size.height != section.styles.height.value for section in self.application.screen.sections):
+            assert time.monotonic() < until
+            await self.pilot.pause(0.05)
+
     @property
     def table(self):
         return self.application.focused
@@ -324,6 +331,7 @@ def test_a_search_filters_both_lists_until_escape(storage, run):
 def test_a_click_moves_the_cursor_and_another_opens(storage, run):
     async def steps(driven):
         await driven.see(r"Failed \(50, for 3 reasons\)$")
+        await driven.laid_out()
         await driven.pilot.click("#failures", offset=(20, 1))
         assert driven.table.id == "failures"
         assert driven.table.cursor == 1
