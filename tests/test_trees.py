@@ -64,6 +64,16 @@ def test_what_a_killed_run_left_behind_is_brought_in(root):
     assert [item["x"] for item in json.loads((root / "killed" / "failed.json").read_text())] == [3]
 
 
+def test_the_experiment_that_a_killed_run_kept_beside_its_journal_goes(root):
+    """It may hold a password."""
+    (journal,) = (root / "killed" / "journal").glob("*.jsonl")
+    kept = journal.with_suffix(".experiment")
+    kept.touch()
+    os.utime(kept, (1_700_000_000, 1_700_000_000))
+    run("killed", [{"x": x} for x in range(7)])
+    assert not kept.exists()
+
+
 def test_a_killed_run_that_was_just_alive_is_counted_too(root):
     for path in (root / "killed" / "journal").iterdir():
         os.utime(path)

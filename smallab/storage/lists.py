@@ -20,8 +20,6 @@ from smallab.storage.results import is_whole
 
 _log = logging.getLogger("smallab")
 
-_SUFFIXES = (".jsonl", ".heartbeat", ".experiment")  # the last one is version 3.0's
-
 
 @dataclass
 class LeftBehind:
@@ -123,12 +121,12 @@ class Lists:
                 left.to_count += [name for name in names if _size(f"{folder}/{name}") != counted.get(name, 0)]
         return left
 
-    def owned(self, suffix: str | tuple[str, ...] = _SUFFIXES) -> dict[str, Owner]:
-        """Return the names of the journal's files, all or some, and whose they are; those of the oldest run first."""
+    def owned(self, suffix: str = "") -> dict[str, Owner]:
+        """Return the names of the files of runs, all or some, and whose they are; those of the oldest run first."""
         found = {}
         for name in entries(self._paths.journal):
             owner = Owner.of(name)
-            if owner is not None and name.endswith(suffix):
+            if owner is not None and owner.run_id and name.endswith(suffix):
                 found[name] = owner
         return found
 

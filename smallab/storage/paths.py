@@ -20,7 +20,9 @@ _ILLEGAL = re.compile(
 )
 _ID = re.compile(r"[0-9a-f]{32}")
 _CALL = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_\d{6}_[0-9a-f]{6}")  # what `new_id` makes
-_OF_A_RUN = re.compile(r"(?P<run_id>[^.]+)\.(?P<host>[^.]+)\.(?P<pid>\d+)\.(jsonl|heartbeat)")
+_OF_A_RUN = re.compile(  # the last kind is version 3.0's
+    r"(?P<run_id>[^.]+)\.(?P<host>[^.]+)\.(?P<pid>\d+)\.(jsonl|heartbeat|experiment)"
+)
 _OF_A_PROCESS = re.compile(r"(?P<host>[^.]+)\.(?P<pid>\d+)\.[0-9a-f]+(-[a-z]+)?(\.tmp)?")  # what `new_name` makes
 _token = os.urandom(4).hex()
 _numbers = itertools.count()
