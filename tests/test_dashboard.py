@@ -199,16 +199,22 @@ class Driven:
         await self.pilot.press(*keys)
 
     async def see(self, pattern):
-        until = time.monotonic() + BOUND
-        while not re.search(pattern, self.text(), re.MULTILINE):
-            assert time.monotonic() < until, f"{pattern!r} is not on the screen:\n{self.text()}"
-            await self.pilot.pause(0.05)
+        await self.until(
+            lambda: re.search(pattern, self.text(), re.MULTILINE),
+            lambda: f"{pattern!r} is not on the screen:\n{self.text()}",
+        )
 
     async def laid_out(self):
         """Wait until the tables are where they were told to be: what is drawn in them is new before that."""
+        await self.until(
+            lambda: all(it.size.height == it.styles.height.value for it in self.application.screen.sections),
+            lambda: f"the layout is not done:\n{self.text()}",
+        )
+
+    async def until(self, condition, trouble):
         until = time.monotonic() + BOUND
-        while any(section.size.height != section.styles.height.value for section in self.application.screen.sections):
-            assert time.monotonic() < until
+        while not condition():
+            assert time.monotonic() < until, trouble()
             await self.pilot.pause(0.05)
 
     @property

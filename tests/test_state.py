@@ -114,6 +114,7 @@ def test_nothing_is_written_into_the_batch_s_folder(storage, start):
     start(0, 4)
     watch = Watch(storage)
     seen(watch, completed=1, failures=1, running=2)  # net 1 is behind us: nothing more happens by itself
+    wait_for(lambda: [item.share for item in watch.look().running] == [1 / 3, 1 / 3])
     running = watch.look().running
     wait_for(lambda: all(list(Path(storage.folder, item.id).rglob("*.checkpoint")) for item in running))
 

@@ -36,7 +36,6 @@ def reports(task: Task, pending: Iterable[str], at_once: int, backend: Any) -> G
     here = _Here(task, feed, task.limits.resources[:at_once])
     # One at a time: joblib hands out quick calls in batches, of which nobody hears before the last one ended.
     options: dict[str, Any] = {"n_jobs": at_once, "backend": backend, "batch_size": 1}
-    options["pre_dispatch"] = 2 * at_once  # a number: joblib's own default is parsed, not thread-safe in Python 3.11
     if task.packed:
         apart = joblib.delayed(partial(run_apart, task.run_id, packed(task)))
         calls = (apart(text) for text in feed)
@@ -44,6 +43,7 @@ def reports(task: Task, pending: Iterable[str], at_once: int, backend: Any) -> G
     else:
         next_one = joblib.delayed(here)
         calls = (next_one() for _ in feed.until_empty())
+        options["pre_dispatch"] = 2 * at_once  # joblib's own default is text that it parses: not thread-safe in 3.11
     if backend.supports_return_generator:
         options["return_as"] = "generator_unordered"
     arriving = joblib.Parallel(**options)(calls)
